@@ -7,9 +7,10 @@ layer ε connections for every neuron it touches makes density fall with size:
     Erdős–Rényi   nₗ = ε (out + in),      density ε (out + in) / (out · in)
     its kernel form (ERK)   nₗ ∝ out + in + height + width, for convolutions
 
-ε follows from the total wanted. A layer whose share exceeds its size is full, and the others
-divide the rest; whole numbers by largest remainder, so that the total is exact. The positions
-are a uniform draw without replacement; a random graph's binomial count is left out.
+ε is given, or follows from the total wanted. A layer whose share exceeds its size is full, and
+of a given total the others divide the rest; whole numbers by largest remainder, so that the total
+is exact. The positions are a uniform draw without replacement; a random graph's binomial count
+is left out.
 
 References
 ----------
@@ -21,11 +22,11 @@ Evci, U., Gale, T., Menick, J., Castro, P., Elsen, E. (2020). Rigging the lotter
 """
 
 from collections.abc import Callable, Sequence
-from math import prod
+from math import ceil, inf, log1p, prod, sqrt
 
 import numpy as np
 
-__all__ = ["erdos_renyi", "erdos_renyi_kernel", "sample_positions", "uniform"]
+__all__ = ["epsilon_counts", "erdos_renyi", "erdos_renyi_kernel", "sample_positions", "uniform"]
 
 
 def uniform(shapes: Sequence[tuple[int, ...]], density: float) -> list[int]:
@@ -75,7 +76,7 @@ def erdos_renyi(shapes: Sequence[tuple[int, ...]], density: float) -> list[int]:
         If `shapes` is empty, one has fewer than two numbers or one below 1, all together hold
         more than 2⁵³ weights, or `density` is out of range.
     """
-    return _allocate(shapes, lambda shape: sum(shape[:2]) * prod(shape[2:]), density)
+    return _allocate(shapes, _neurons, density)
 
 
 def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], density: float) -> list[int]:
@@ -101,6 +102,34 @@ def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], density: float) -> lis
         more than 2⁵³ weights, or `density` is out of range.
     """
     return _allocate(shapes, sum, density)
+
+
+def epsilon_counts(shapes: Sequence[tuple[int, ...]], epsilon: float) -> list[int]:
+    """Give every layer ε connections for each of its inputs and outputs, and no more than fit.
+
+    As `erdos_renyi`, with ε given instead of a total.
+
+    Parameters
+    ----------
+    shapes : sequence of tuple of int
+        The layers' weight shapes, (out, in) or (out, in, height, width).
+    epsilon : float
+        ε, above 0.
+
+    Returns
+    -------
+    list of int
+        Connections for each layer, ``min(round(ε (out + in)), all)``; times its kernel's area.
+
+    Raises
+    ------
+    ValueError
+        If `shapes` is as `erdos_renyi` refuses it, or `epsilon` is not above 0 and finite.
+    """
+    shapes = _checked(shapes)
+    if not 0 < epsilon < inf:
+        raise ValueError(f"epsilon must be above 0 and finite, got {epsilon}")
+    return [min(round(epsilon * _neurons(shape)), prod(shape)) for shape in shapes]
 
 
 def sample_positions(size: int, count: int, *, rng: np.random.Generator) -> np.ndarray:
@@ -131,18 +160,25 @@ def sample_positions(size: int, count: int, *, rng: np.random.Generator) -> np.n
         absent = sample_positions(size, size - count, rng=rng)
         return np.delete(np.arange(size, dtype=np.int64), absent)
     drawn = np.empty(0, np.int64)
-    while len(drawn) < count:
-        more = rng.integers(size, size=count - len(drawn) + count // 2 + 8)
-        drawn = np.unique(np.concatenate([drawn, more]))
+    while len(drawn) < count:  # once, as a rule
+        # So many draws give that many distinct values on average; and a few for bad luck.
+        missing = (count - len(drawn)) / (size - len(drawn))
+        repeats = 4 * sqrt(count * missing) + 8
+        draws = ceil(repeats - size * log1p(-missing))
+        more = np.concatenate([drawn, rng.integers(size, size=draws)])
+        more.sort()
+        drawn = more[np.append(True, more[1:] > more[:-1])]
     # The distinct values of independent draws are a uniform set of their size; so is any
     # subset of it that is chosen without looking.
-    surplus = rng.choice(len(drawn), len(drawn) - count, replace=False)
+    surplus = rng.choice(len(drawn), len(drawn) - count, replace=False, shuffle=False)
     return np.delete(drawn, surplus)
 
 
-def _allocate(
-    shapes: Sequence[tuple[int, ...]], share_of: Callable[[tuple[int, ...]], int], density: float
-) -> list[int]:
+def _neurons(shape: tuple[int, ...]) -> int:
+    return sum(shape[:2]) * prod(shape[2:])
+
+
+def _checked(shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     if not shapes or any(len(shape) < 2 or min(shape) < 1 for shape in shapes):
         raise ValueError(
             f"shapes must be one or more, (out, in, ...) of at least 1 each, got {list(shapes)}"
@@ -150,6 +186,13 @@ def _allocate(
     shapes = [tuple(int(n) for n in shape) for shape in shapes]  # Python's do not overflow
     if sum(prod(shape) for shape in shapes) > 2**53:  # a float would miscount
         raise ValueError(f"shapes must hold at most 2⁵³ weights in all, got {list(shapes)}")
+    return shapes
+
+
+def _allocate(
+    shapes: Sequence[tuple[int, ...]], share_of: Callable[[tuple[int, ...]], int], density: float
+) -> list[int]:
+    shapes = _checked(shapes)
     if not 0 < density <= 1:
         raise ValueError(f"density must be in (0, 1], got {density}")
     sizes = np.array([prod(shape) for shape in shapes])

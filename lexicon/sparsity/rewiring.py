@@ -106,7 +106,8 @@ def rewire(layer: CSRLinear, *, fraction: float, rng: np.random.Generator) -> np
     else:
         surviving = old[:0]
     grown = random_growth(old, n_out * n_in, count, rng=rng)
-    return layer.reconnect(np.sort(np.concatenate([surviving, grown])))
+    # Two ascending runs, which a stable sort merges in linear time.
+    return layer.reconnect(np.sort(np.concatenate([surviving, grown]), kind="stable"))
 
 
 def rewire_network(

@@ -21,6 +21,7 @@ Liu, S., et al. (2022). The unreasonable effectiveness of random pruning: return
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from operator import index
 
 import numpy as np
@@ -32,7 +33,7 @@ from lexicon.foundations.forward_pass import Layer, Sequential
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.erdos_renyi import erdos_renyi, sample_positions
 
-__all__ = ["random_csr", "sparse_mlp"]
+__all__ = ["mlp_of_counts", "random_csr", "sparse_mlp"]
 
 
 def random_csr(
@@ -75,10 +76,11 @@ def random_csr(
     positions = sample_positions(n_out * n_in, count, rng=rng)
     indptr = np.searchsorted(positions, np.arange(n_out + 1) * n_in)
     fan_in = np.diff(indptr)
-    values = rng.standard_normal(count) * np.sqrt(2 / np.repeat(fan_in, fan_in))
+    values = rng.standard_normal(count, dtype)  # type: ignore[arg-type]  # one of two, see above
+    values *= np.repeat(np.sqrt(2 / np.maximum(fan_in, 1)).astype(dtype), fan_in)
     index_type = np.int32 if max(n_in, count) <= np.iinfo(np.int32).max else np.int64
     return csr_array(
-        (values.astype(dtype), (positions % n_in).astype(index_type), indptr.astype(index_type)),
+        (values, (positions % n_in).astype(index_type), indptr.astype(index_type)),
         shape,
     )
 
@@ -118,13 +120,60 @@ def sparse_mlp(
     ValueError
         If there are fewer than two sizes, one is below 1, or `density` is out of range.
     """
-    if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"sizes must be two or more numbers of at least 1, got {list(sizes)}")
-    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+    counts = erdos_renyi(_shapes(sizes), density)
+    return mlp_of_counts(sizes, counts, rng=rng, activation=activation, dtype=dtype)
+
+
+def mlp_of_counts(
+    sizes: Sequence[int],
+    counts: Sequence[int],
+    *,
+    rng: np.random.Generator,
+    activation: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = relu,
+    dtype: DTypeLike = np.float32,
+) -> Sequential:
+    """Build a multilayer perceptron with a given number of connections in each layer.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Width of the input, of each hidden layer, and of the output.
+    counts : sequence of int
+        Connections of each layer, one fewer than `sizes`, as `erdos_renyi` and its kin count them.
+    rng : numpy.random.Generator
+        Draws positions and values.
+    activation : callable, default relu
+        Between the layers; as `Activation` takes it.
+    dtype : float32 or float64
+        The type of the weights.
+
+    Returns
+    -------
+    Sequential
+        CSRLinear, activation, CSRLinear, …, CSRLinear.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is neither float32 nor float64, or a size is not an integer.
+    ValueError
+        If there are fewer than two sizes, one is below 1, or `counts` does not fit them.
+    """
+    shapes = _shapes(sizes)
+    if len(counts) != len(shapes) or any(
+        not 0 <= count <= n_out * n_in for count, (n_out, n_in) in zip(counts, shapes, strict=True)
+    ):
+        raise ValueError(f"counts must be 0 to out · in for each of {shapes}, got {list(counts)}")
     layers: list[Layer] = []
-    for shape, count in zip(shapes, erdos_renyi(shapes, density), strict=True):
+    for shape, count in zip(shapes, counts, strict=True):
         layers += [
             CSRLinear(random_csr(shape, count, rng=rng, dtype=dtype)),
             Activation(activation),
         ]
     return Sequential(layers[:-1])
+
+
+def _shapes(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"sizes must be two or more numbers of at least 1, got {list(sizes)}")
+    return [(index(n_out), index(n_in)) for n_in, n_out in pairwise(sizes)]

@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +14,7 @@ from lexicon.foundations.activation import Activation, relu
 from lexicon.foundations.forward_pass import Sequential
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.erdos_renyi import (
+    epsilon_counts,
     erdos_renyi,
     erdos_renyi_kernel,
     sample_positions,
@@ -58,6 +60,21 @@ def test_the_network_of_the_set_paper_at_epsilon_20():
     shapes = [(1000, 784), (1000, 1000), (1000, 1000), (10, 1000)]
     counts = [35_680, 40_000, 40_000, 10_000]
     assert erdos_renyi(shapes, sum(counts) / 2_794_000) == counts
+    assert epsilon_counts(shapes, 20) == counts
+    assert [round(1 - n / (a * b), 3) for n, (a, b) in zip(counts, shapes, strict=True)] == [
+        0.954,
+        0.96,
+        0.96,
+        0.0,
+    ]
+
+
+@given(networks, st.floats(0.01, 30))
+def test_epsilon_counts_are_shares_up_to_the_size(shapes, epsilon):
+    wanted = epsilon * shares(erdos_renyi, shapes)
+    for count, share, shape in zip(epsilon_counts(shapes, epsilon), wanted, shapes, strict=True):
+        assert type(count) is int
+        assert count == np.prod(shape) if share > np.prod(shape) else abs(count - share) <= 0.5
 
 
 @pytest.mark.parametrize(
@@ -277,6 +294,33 @@ def test_claim_sparse_layers_of_unequal_size_need_unequal_densities():
     assert min(read[0.03, erdos_renyi, seed] for seed in range(3)) > 0.8
     assert max(read[0.03, uniform, seed] for seed in range(3)) < 0.75
     assert -0.01 < np.mean(gap[0.2]) < 0.03
+
+
+@pytest.mark.parametrize("epsilon", [0, -1.0, np.inf, np.nan])
+def test_epsilon_out_of_range(epsilon):
+    with pytest.raises(ValueError, match=f"epsilon must be above 0 and finite, got {epsilon}"):
+        epsilon_counts([(2, 3)], epsilon)
+    with pytest.raises(ValueError, match="shapes must be one or more"):
+        epsilon_counts([], 1.0)
+
+
+def test_a_million_million_positions_without_listing_them(rng):
+    tracemalloc.start()
+    positions = sample_positions(10**12, 100_000, rng=rng)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(positions) == 100_000
+    assert (np.diff(positions) > 0).all()
+    assert positions[0] < 10**8
+    assert positions[-1] > 10**12 - 10**8
+    assert peak < 8 * positions.nbytes
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50, 99, 100, 101, 197, 199, 200])
+def test_near_every_density_the_draw_ends(count, rng):
+    for _ in range(20):
+        positions = sample_positions(200, count, rng=rng)
+        assert len(np.unique(positions)) == len(positions) == count
 
 
 def test_bad_input(rng):

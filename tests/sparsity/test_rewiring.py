@@ -352,9 +352,9 @@ def test_pitfall_rewiring_too_often_drops_what_was_just_grown():
     assert 0.75 < every_epoch[2] < 0.95  # still most of them, in the last layer
     assert every_epoch[0] > 0.95  # and nearly all in the first, whose first weights are large
     assert 0.5 < every_five[2] < every_epoch[2] - 0.05  # five epochs are better
-    assert 0.7 < every_five[0] < every_epoch[0] - 0.05
+    assert 0.7 < every_five[0] < every_epoch[0] - 0.03
     # The two other cures that the page names, with an epoch between as before.
-    assert dropped_again(40, rewirings=8, fraction=0.02)[2] < every_epoch[2] - 0.05
+    assert dropped_again(40, rewirings=8, fraction=0.02)[2] < every_epoch[2] - 0.03
     assert dropped_again(40, rewirings=8, learning_rate=0.15)[2] < every_epoch[2] - 0.02
 
 

@@ -13,7 +13,7 @@ from lexicon.foundations.linear_layer import Linear
 from lexicon.sparsity import sparse_from_scratch
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.erdos_renyi import erdos_renyi
-from lexicon.sparsity.sparse_from_scratch import random_csr, sparse_mlp
+from lexicon.sparsity.sparse_from_scratch import mlp_of_counts, random_csr, sparse_mlp
 from lexicon.training.momentum import Momentum
 from lexicon.training.training_loop import accuracy, train
 
@@ -21,9 +21,9 @@ from lexicon.training.training_loop import accuracy, train
 class FixedDraws:
     """Stand in for a generator, so that the worked case can be a draw."""
 
-    def standard_normal(self, size):
+    def standard_normal(self, size, dtype):
         assert size == 3
-        return np.array([1.0, -1.0, 0.5])
+        return np.array([1.0, -1.0, 0.5], dtype)
 
 
 def test_by_hand(monkeypatch):
@@ -112,6 +112,27 @@ def test_the_network_is_what_erdos_renyi_says(rng):
     assert all(layer.function is tanh for layer in other.layers[1::2])
     assert all(p.dtype == np.float64 for p in other.params.values())
     assert len(sparse_mlp([4, 3], density=0.5, rng=rng).layers) == 1
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=4), st.data())
+def test_counts_are_taken_as_they_are(sizes, data):
+    shapes = list(zip(sizes[1:], sizes, strict=False))
+    counts = [data.draw(st.integers(0, n_out * n_in)) for n_out, n_in in shapes]
+    network = mlp_of_counts(
+        sizes, counts, rng=np.random.default_rng(0), activation=tanh, dtype=np.float64
+    )
+    assert [layer.weight.shape for layer in network.layers[::2]] == shapes
+    assert [layer.weight.nnz for layer in network.layers[::2]] == counts
+    assert all(layer.function is tanh for layer in network.layers[1::2])
+    assert all(theta.dtype == np.float64 for theta in network.params.values())
+
+
+def test_a_density_is_its_erdos_renyi_counts():
+    shapes = [(30, 20), (5, 30)]
+    of_counts = mlp_of_counts([20, 30, 5], erdos_renyi(shapes, 0.3), rng=np.random.default_rng(7))
+    of_density = sparse_mlp([20, 30, 5], density=0.3, rng=np.random.default_rng(7))
+    for name, theta in of_density.params.items():
+        np.testing.assert_array_equal(theta, of_counts.params[name])
 
 
 @given(st.floats(0.05, 1), st.integers(0, 9))
@@ -318,6 +339,11 @@ def test_bad_input(rng):
     for sizes in ([], [3], [3, 0, 2]):
         with pytest.raises(ValueError, match="sizes must be two or more numbers of at least 1"):
             sparse_mlp(sizes, density=0.5, rng=rng)
+    for counts in ([12], [12, 8, 1], [13, 8], [12, -1]):
+        with pytest.raises(ValueError, match=r"counts must be 0 to out · in .* got \["):
+            mlp_of_counts([3, 4, 2], counts, rng=rng)
+    with pytest.raises(ValueError, match="sizes must be two or more"):
+        mlp_of_counts([3], [], rng=rng)
     for density in (0.0, 1.5):
         with pytest.raises(ValueError, match="density must be in"):
             sparse_mlp([3, 4, 2], density=density, rng=rng)
