@@ -7,8 +7,9 @@ those at stored positions (i, j) are wanted (the sampled dense-dense product, SD
     dWᵢⱼ = Σₙ dyₙᵢ xₙⱼ      for (i, j) stored
 
 Gathered: fetch the two vectors of every stored position and multiply, 2·N·nnz FLOPs, slow ones
-that wait for memory. Blocked: multiply a few rows of dW in full, with fast FLOPs, keep what is
-stored, go on; 2·N·out·in in all. Few connections favour the first, many the second.
+that wait for memory; by row, where all rows hold equally many, the vector of dy is fetched once
+a row. Blocked: multiply some rows of dW in full, with fast FLOPs, keep what is stored, go on;
+2·N·out·in in all. Few connections favour the first, many the last: `fastest` decides.
 
 References
 ----------
@@ -18,17 +19,19 @@ Mocanu, D., et al. (2018). Scalable training of artificial neural networks with 
     connectivity inspired by network science. Nature Communications 9.
 """
 
-from math import prod
+from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["blocked", "gathered", "sampled_gradient"]
+__all__ = ["blocked", "fastest", "gathered", "gathered_by_row", "sampled_gradient"]
 
 # Gathered vectors of one chunk should stay in the second-level cache; a block of rows should be
 # tall enough for the matrix product to be fast.
 _CHUNK = 1024
-_BLOCK = 64
-_DENSE_ENOUGH = 0.08  # where the two ways cross at a batch of 128
+_BLOCK = 128
+# The densities at which blocks and gathering take equally long: `lexicon bench gradient`.
+_CROSSING = 0.08
+_CROSSING_BY_ROW = 0.14
 
 
 def sampled_gradient(
@@ -50,7 +53,7 @@ def sampled_gradient(
     Returns
     -------
     ndarray, shape (nnz,)
-        The gradient of each stored value, by `blocked` above 8 % density, else by `gathered`.
+        The gradient of each stored value, by the way that `fastest` names.
 
     Raises
     ------
@@ -59,8 +62,30 @@ def sampled_gradient(
     ValueError
         If the shapes do not fit each other, or a position lies outside the matrix.
     """
-    dense_enough = indices.size > _DENSE_ENOUGH * prod(dy.shape[-1:] + x.shape[-1:])
-    return (blocked if dense_enough else gathered)(dy, x, indptr, indices)
+    _check(dy, x, indptr, indices)
+    return fastest((dy.shape[1], x.shape[1]), indptr)(dy, x, indptr, indices)
+
+
+def fastest(shape: tuple[int, int], indptr: np.ndarray) -> Callable[..., np.ndarray]:
+    """Choose the way that suits the density.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (out, in), at least 1 each.
+    indptr : ndarray of int, shape (out + 1,)
+        Where each row's positions start and end, as in CSR.
+
+    Returns
+    -------
+    callable
+        `blocked` above a density of 8 %, else `gathered`; where all rows hold equally many,
+        `blocked` above 14 %, else `gathered_by_row`.
+    """
+    density = int(indptr[-1]) / (shape[0] * shape[1])
+    if _per_row(indptr):
+        return blocked if density > _CROSSING_BY_ROW else gathered_by_row
+    return blocked if density > _CROSSING else gathered
 
 
 def gathered(dy: np.ndarray, x: np.ndarray, indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -88,15 +113,58 @@ def gathered(dy: np.ndarray, x: np.ndarray, indptr: np.ndarray, indices: np.ndar
     for start in range(0, len(indices), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         np.vecdot(
-            dy_t.take(rows[chunk], axis=0), x_t.take(indices[chunk], axis=0), out=gradient[chunk]
+            dy_t.take(rows[chunk], axis=0, mode="clip"),  # checked above: nothing is clipped
+            x_t.take(indices[chunk], axis=0, mode="clip"),
+            out=gradient[chunk],
         )
     return gradient
+
+
+def gathered_by_row(
+    dy: np.ndarray, x: np.ndarray, indptr: np.ndarray, indices: np.ndarray
+) -> np.ndarray:
+    """Compute the same where every row holds k positions: one (k, N) product for each row.
+
+    Beyond the result this needs the vectors of `x` of one chunk, and the copies that `gathered`
+    needs.
+
+    Parameters
+    ----------
+    dy, x, indptr, indices : ndarray
+        As `sampled_gradient` takes them, and refused for the same reasons.
+
+    Returns
+    -------
+    ndarray, shape (nnz,)
+        The gradient of each stored value.
+
+    Raises
+    ------
+    ValueError
+        Also if the rows do not hold equally many positions, at least one.
+    """
+    _check(dy, x, indptr, indices)
+    k = _per_row(indptr)
+    if k == 0:
+        raise ValueError("indptr must give every row equally many positions, at least one")
+    dy_t, x_t = np.ascontiguousarray(dy.T), np.ascontiguousarray(x.T)
+    columns = indices.reshape(-1, k)
+    gradient = np.empty(columns.shape, dy.dtype)
+    step = max(_CHUNK // k, 1)
+    for start in range(0, len(columns), step):
+        rows = slice(start, start + step)
+        np.matmul(
+            x_t.take(columns[rows], axis=0, mode="clip"),  # (rows, k, N)
+            dy_t[rows, :, None],
+            out=gradient[rows, :, None],
+        )
+    return gradient.ravel()
 
 
 def blocked(dy: np.ndarray, x: np.ndarray, indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Compute the same, a few rows of the dense gradient at a time.
 
-    Beyond the result this needs those rows, 64 · in numbers, and their stored positions.
+    Beyond the result this needs those rows, 128 · in numbers, and their stored positions.
 
     Parameters
     ----------
@@ -117,6 +185,12 @@ def blocked(dy: np.ndarray, x: np.ndarray, indptr: np.ndarray, indices: np.ndarr
         stored = slice(indptr[start], indptr[stop])
         gradient[stored] = (dy[:, start:stop].T @ x)[rows, indices[stored]]
     return gradient
+
+
+def _per_row(indptr: np.ndarray) -> int:
+    """Return how many positions each row holds, or 0 if their numbers differ."""
+    lengths = np.diff(indptr)
+    return int(lengths[0]) if (lengths == lengths[0]).all() else 0
 
 
 def _reference(

@@ -1,4 +1,5 @@
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -206,6 +207,63 @@ def test_nothing_is_copied_between_layers(rng):
     assert peak_of(lambda: layer.backward(y)) < 1.6 * dx.nbytes  # dx, and a chunk before it
     passed = np.maximum(y, 0)
     assert passed.T.flags.c_contiguous  # and an activation keeps the order
+
+
+@pytest.mark.parametrize("density", [0.02, 0.3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_two_threads_give_the_same_bits(density, dtype, rng, monkeypatch):
+    shared = []
+    monkeypatch.setattr(
+        module,
+        "ThreadPoolExecutor",
+        lambda count: shared.append(count) or ThreadPoolExecutor(count),
+    )
+    for n_out, n_in in [(300, 200), (3, 400), (1, 5)]:
+        weight = drawn(rng, n_out, n_in, density, dtype).weight
+        x, dy = (rng.standard_normal((16, n)).astype(dtype) for n in (n_in, n_out))
+        results = []
+        for threads in (1, 2):
+            monkeypatch.setattr(module, "_WORTH_TWO_THREADS", 0)
+            layer = CSRLinear(weight, np.linspace(-1, 1, n_out, dtype=dtype), threads=threads)
+            shared.clear()
+            results.append([layer.forward(x), layer.backward(dy), *layer.grads.values()])
+            assert shared == ([2, 1] if threads == 2 else [])
+        for one, two in zip(*results, strict=True):
+            np.testing.assert_array_equal(one, two)
+            assert one.dtype == two.dtype == dtype
+        assert results[1][0].T.flags.c_contiguous
+
+
+def test_a_second_thread_only_where_it_pays(rng, monkeypatch):
+    shared = []
+    monkeypatch.setattr(
+        module,
+        "ThreadPoolExecutor",
+        lambda count: shared.append(count) or ThreadPoolExecutor(count),
+    )
+    layer = drawn(rng, 40, 50, 0.2)
+    product = 2 * 8 * layer.weight.nnz  # FLOPs; backward has two of them to share
+    x, dy = np.ones((8, 50)), np.ones((8, 40))
+    for worth, expected in [(product, [2, 1]), (product + 1, [1]), (2 * product + 1, [])]:
+        monkeypatch.setattr(module, "_WORTH_TWO_THREADS", worth)
+        shared.clear()
+        layer.forward(x)
+        layer.backward(dy)
+        assert shared == expected
+
+
+@pytest.mark.parametrize("threads", [0, 3, -1])
+def test_refuses_another_number_of_threads(threads):
+    with pytest.raises(ValueError, match=f"threads must be 1 or 2, got {threads}"):
+        CSRLinear(by_hand().weight, threads=threads)
+
+
+def test_an_error_in_a_thread_reaches_the_caller(rng, monkeypatch):
+    monkeypatch.setattr(module, "_WORTH_TWO_THREADS", 0)
+    layer = drawn(rng, 4, 5, 0.5)
+    layer.params["bias"] = layer.params["bias"][:2]  # broken from outside
+    with pytest.raises(ValueError, match="broadcast"):
+        layer.forward(np.ones((2, 5)))
 
 
 def test_parameters_are_the_stored_values_themselves():
@@ -445,7 +503,8 @@ def test_the_numbers_in_the_pages_prose():
     assert 0.2 * (4 + 4) / 4 == 0.4
     assert 4 / (4 + 4) == 0.5
     # FLOPs of y, dx and dW at 20 % density: the last is above 8 %, and multiplied in blocks.
-    assert (sampling._DENSE_ENOUGH, sampling._BLOCK) == (0.08, 64)
+    assert (sampling._CROSSING, sampling._BLOCK) == (0.08, 128)
+    assert module._WORTH_TWO_THREADS == 2e8
     assert round((0.2 + 0.2 + 1) / 3, 2) == 0.47
     assert 200_000**2 * 4 == 160e9
     assert round((2_000_000 * (4 + 4) + 200_001 * 4) / 1e6) == 17

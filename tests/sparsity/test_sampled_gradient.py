@@ -8,7 +8,14 @@ from scipy.sparse import csr_array
 
 from lexicon.foundations.gradient_check import numerical_gradient, relative_error
 from lexicon.sparsity import sampled_gradient as module
-from lexicon.sparsity.sampled_gradient import _reference, blocked, gathered, sampled_gradient
+from lexicon.sparsity.sampled_gradient import (
+    _reference,
+    blocked,
+    fastest,
+    gathered,
+    gathered_by_row,
+    sampled_gradient,
+)
 
 WAYS = [sampled_gradient, gathered, blocked]
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
@@ -63,7 +70,7 @@ def test_every_way_agrees_with_plain_loops_and_with_the_dense_gradient(case):
 
 
 @every_way
-@pytest.mark.parametrize("n_out", [63, 64, 65, 128, 129, 200])
+@pytest.mark.parametrize("n_out", [63, 64, 65, 127, 128, 129, 256, 257])
 def test_blocks_and_chunks_meet_without_gap_or_overlap(way, n_out):
     # Fully stored, so the number of positions crosses a chunk's 1024 at most of these.
     dy, x, indptr, indices, _ = drawn(n_out, 3, n_out, 16, 1.1)
@@ -100,18 +107,79 @@ def test_the_order_of_samples_does_not_matter_and_their_gradients_add(case, orde
 
 
 @pytest.mark.parametrize(
-    ("stored", "chosen"), [(0, "gathered"), (80, "gathered"), (81, "blocked"), (1000, "blocked")]
+    ("rows", "chosen"),
+    [
+        ([0, 0, 0, 0], gathered),
+        ([2, 2, 2, 1], gathered),  # 7 of 100
+        ([2, 2, 2, 2], gathered_by_row),  # 8 of 100
+        ([2, 2, 2, 3], blocked),  # 9 of 100
+        ([3, 3, 3, 3], gathered_by_row),
+        ([3, 3, 3, 5], blocked),  # 14 of 100
+        ([4, 4, 4, 4], blocked),
+        ([25, 25, 25, 25], blocked),
+    ],
 )
-def test_density_chooses_the_way(stored, chosen, monkeypatch):
-    called = []
-    for name in ["gathered", "blocked"]:
-        monkeypatch.setattr(module, name, lambda *given, name=name: called.append((name, given)))
-    dy, x = np.ones((3, 50)), np.ones((3, 20))
-    indices = np.zeros(stored, dtype=int)
-    module.sampled_gradient(dy, x, INDPTR, indices)
-    assert [name for name, _ in called] == [chosen]
-    for passed, meant in zip(called[0][1], (dy, x, INDPTR, indices), strict=True):
-        assert passed is meant
+def test_density_and_evenness_choose_the_way(rows, chosen, monkeypatch):
+    indptr = np.cumsum([0, *rows])
+    assert fastest((4, 25), indptr) is chosen
+    dy, x, indices = np.ones((3, 4)), np.ones((3, 25)), np.zeros(sum(rows), dtype=int)
+    monkeypatch.setattr(module, "fastest", lambda *given: lambda *passed: (given, passed))
+    given, passed = sampled_gradient(dy, x, indptr, indices)
+    assert given[0] == (4, 25)
+    assert given[1] is indptr
+    for got, meant in zip(passed, (dy, x, indptr, indices), strict=True):
+        assert got is meant
+
+
+def test_a_density_at_the_crossing_itself_is_gathered():
+    assert fastest((5, 10), np.array([0, 2, 3, 3, 3, 4])) is gathered  # 4 of 50, 8 %
+    assert fastest((2, 50), np.array([0, 7, 14])) is gathered_by_row  # 14 %
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    samples=st.integers(1, 5),
+    n_out=st.integers(1, 9),
+    n_in=st.integers(1, 9),
+    data=st.data(),
+)
+def test_by_row_agrees_with_plain_loops(seed, samples, n_out, n_in, data):
+    k = data.draw(st.integers(1, n_in))
+    dy, x, *_ = drawn(seed, samples, n_out, n_in, 1)
+    rng = np.random.default_rng(seed)
+    indices = np.sort(rng.permuted(np.tile(np.arange(n_in), (n_out, 1)), axis=1)[:, :k], axis=1)
+    indptr = np.arange(0, n_out * k + 1, k)
+    kept = [dy.copy(), x.copy()]
+    gradient = gathered_by_row(dy, x, indptr, indices.ravel())
+    np.testing.assert_array_equal(gradient, _reference(dy, x, indptr, indices.ravel()))
+    for array, before in zip((dy, x), kept, strict=True):
+        np.testing.assert_array_equal(array, before)
+
+
+@pytest.mark.parametrize("k", [1, 7, 64, 1000, 1500])
+def test_by_row_chunks_meet_without_gap_or_overlap(k, rng):
+    n_out, n_in = 40, 1500
+    dy, x = (rng.integers(-3, 4, size=(2, n)).astype(np.float32) for n in (n_out, n_in))
+    indices = np.concatenate([np.sort(rng.permutation(n_in)[:k]) for _ in range(n_out)])
+    gradient = gathered_by_row(dy, x, np.arange(0, n_out * k + 1, k), indices)
+    assert gradient.dtype == np.float32
+    np.testing.assert_array_equal(gradient, (dy.T @ x)[np.repeat(np.arange(n_out), k), indices])
+
+
+def test_by_row_fetches_half_as_much():
+    n, k, samples = 4000, 64, 256
+    x_t = dy_t = np.ones((n, samples))
+    indptr, indices = np.arange(0, n * k + 1, k), np.arange(n * k) % n
+    of_all = peak_of(lambda: gathered(dy_t.T, x_t.T, indptr, indices)) - 8 * n * k
+    by_row = peak_of(lambda: gathered_by_row(dy_t.T, x_t.T, indptr, indices)) - 8 * n * k
+    assert by_row < 1.1 * 1024 * samples * 8
+    assert of_all > 1.9 * 1024 * samples * 8
+
+
+@pytest.mark.parametrize("indptr", [[0, 1, 3], [0, 0, 3], [0, 3, 3], [0, 0, 0]])
+def test_by_row_refuses_rows_of_different_lengths(indptr):
+    with pytest.raises(ValueError, match="indptr must give every row equally many positions"):
+        gathered_by_row(DY, X, np.array(indptr), np.zeros(indptr[-1], dtype=int))
 
 
 @every_way
@@ -142,8 +210,9 @@ def test_the_numbers_in_the_pages_prose():
     assert 200_000 * 10 == 2e6
     assert 200_000**2 * np.dtype(np.float32).itemsize == 160e9
     assert module._CHUNK == 1024
-    assert module._BLOCK == 64
-    assert 12 < 1 / module._DENSE_ENOUGH < 13
+    assert module._BLOCK == 128
+    assert (module._CROSSING, module._CROSSING_BY_ROW) == (0.08, 0.14)
+    assert 12 < 1 / module._CROSSING < 13
 
 
 def test_gathering_copies_nothing_that_a_layer_hands_on_as_a_transpose(rng):
@@ -209,7 +278,7 @@ def test_no_connections_have_no_gradient(way):
     assert gradient.dtype == np.float64
 
 
-@every_way
+@pytest.mark.parametrize("way", [*WAYS, gathered_by_row], ids=lambda way: way.__name__)
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
