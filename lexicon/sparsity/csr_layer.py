@@ -157,8 +157,7 @@ class CSRLinear:
         bias = self.params["bias"][:, None]
         if not self._pays_two_threads(1, len(x)):
             y_t = self.weight @ x_t
-            y_t += bias
-            return y_t.T
+            return np.add(y_t, bias, out=y_t).T
         y_t = np.empty((len(bias), len(x)), x.dtype)
 
         def product(rows: slice) -> None:
@@ -251,15 +250,16 @@ class CSRLinear:
             )
         old = self.positions
         source = np.searchsorted(old, positions)
-        continues = np.append(old, -1)[source] == positions
-        source[~continues] = -1
-        values = np.zeros(len(positions), self.weight.dtype)
-        values[continues] = self.weight.data[source[continues]]
+        source[np.append(old, -1)[source] != positions] = -1
+        values = np.append(self.weight.data, self.weight.dtype.type(0))[source]  # -1 reads that 0
         indptr = np.searchsorted(positions, np.arange(n_out + 1) * n_in)
-        self.weight = _csr(values, positions % n_in, indptr, self.weight.shape)
-        self.params["weight"] = self.weight.data
-        self.grads = {}
-        self._x = None
+        if len(values) == len(old):  # in place, or rewiring would leave holes among what stays
+            self.weight.data[:], self.weight.indptr[:] = values, indptr
+            self.weight.indices[:] = positions % n_in
+        else:
+            self.weight = _csr(values, positions % n_in, indptr, self.weight.shape)
+            self.params["weight"] = self.weight.data
+        self.grads, self._x = {}, None
         return source
 
 

@@ -119,4 +119,8 @@ class Momentum(StochasticGradientDescent):
         if len(source) and not (source.min() >= -1 and source.max() < len(old)):
             raise ValueError(f"source must hold -1 or positions below {len(old)}")
         # -1 reads the last place, which is the zero that was put there for it.
-        self.velocity[name] = np.append(old, old.dtype.type(0))[source]
+        moved = np.append(old, old.dtype.type(0))[source]
+        if len(moved) == len(old):
+            old[:] = moved
+        else:
+            self.velocity[name] = moved

@@ -386,6 +386,24 @@ def test_reconnect_to_the_same_positions_changes_nothing(seed):
     np.testing.assert_array_equal(layer.params["weight"], values)
 
 
+def test_as_many_connections_take_the_same_memory_again(rng):
+    layer = drawn(rng, 5, 6, 0.5)
+    count = layer.weight.nnz
+    optimizer = Momentum(layer, learning_rate=0.1)
+    parts = [layer.weight.data, layer.weight.indices, layer.weight.indptr]
+    parts += [optimizer.velocity["weight"]]
+    wanted = np.sort(rng.choice(30, count, replace=False))
+    optimizer.follow("weight", layer.reconnect(wanted))
+    now = [layer.weight.data, layer.weight.indices, layer.weight.indptr]
+    for part, again in zip(parts, [*now, optimizer.velocity["weight"]], strict=True):
+        assert part is again
+    np.testing.assert_array_equal(layer.positions, wanted)
+    fewer = layer.reconnect(wanted[1:])
+    np.testing.assert_array_equal(fewer, np.arange(1, count))
+    assert layer.params["weight"] is layer.weight.data
+    assert len(layer.weight.data) == count - 1
+
+
 def test_reconnect_forgets_what_belonged_to_the_old_positions():
     layer = by_hand()
     optimizer = Momentum(layer, learning_rate=0.1)

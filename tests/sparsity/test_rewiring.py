@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -343,6 +345,33 @@ def dropped_again(steps_between, rewirings, fraction=0.1, learning_rate=0.05, se
                         again[i].append(1 - np.isin(grown[i], now).mean())
                     grown[i] = now[source < 0]
     return {i: np.mean(shares) for i, shares in again.items()}
+
+
+def test_memory_after_a_hundred_rewirings_is_that_after_one():
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    network = sparse_mlp([700, 1000, 10], density=0.05, rng=rng)
+    optimizer = Momentum(network, learning_rate=0.1)
+    held = []
+    for number in range(101):  # the first one is for what Python keeps after doing it once
+        rewire_network(network, optimizer, fraction=0.3, rng=rng)
+        if number in (1, 100):
+            held.append(tracemalloc.get_traced_memory()[0])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    connections = sum(layer.weight.nnz for layer in network.layers[::2])
+    assert connections == 35_500
+    assert held[1] - held[0] < 4000  # bytes; an array of a number for each connection has 142,000
+    assert 12 * connections < held[0] < 14 * connections  # value, index, velocity
+    assert peak < 80 * connections
+
+
+def test_a_nearly_full_layer_is_rewired_as_well(rng):
+    layer = CSRLinear(random_csr((50, 40), 1999, rng=rng))
+    missing = np.setdiff1d(np.arange(2000), layer.positions)
+    rewire(layer, fraction=0.5, rng=rng)
+    assert layer.weight.nnz == 1999
+    assert missing in layer.positions
 
 
 def test_pitfall_rewiring_too_often_drops_what_was_just_grown():
