@@ -8,9 +8,9 @@ products, which need 2·N·nnz FLOPs each instead of 2·N·out·in:
     dWᵢⱼ = Σₙ dyₙᵢ xₙⱼ, (i, j) stored        db = Σₙ dyₙ
 
 No dense weight is ever made. The last product is the `sampled_gradient`, which above 8 % density
-spends more FLOPs than it needs, faster ones, and holds 128 rows of the dense gradient at a time.
-``params["weight"]`` is the vector of stored values, so that any optimiser trains it. Which
-positions are stored may change: `reconnect`.
+(14 % where all rows hold equally many) spends more FLOPs than it needs, faster ones, and holds 128
+rows of the dense gradient at a time. ``params["weight"]`` is the vector of stored values, so that
+any optimiser trains it. Which positions are stored may change: `reconnect`.
 
 References
 ----------
@@ -47,7 +47,7 @@ class CSRLinear:
         The biases, of the same type; zeros if not given; copied.
     threads : int, default 2
         1 or 2: whether a second thread may share the products. It does where that pays, when
-        they take 2·10⁸ FLOPs or more; the results are the same to the last bit.
+        they take 2·10⁸ FLOPs or more, 2·N·nnz each; the results are the same to the last bit.
 
     Attributes
     ----------
@@ -55,6 +55,8 @@ class CSRLinear:
         The connections, indexed by int32 as long as that can count them.
     params, grads : dict
         ``"weight"`` (nnz,), the very array ``weight.data``, and ``"bias"`` (out,).
+    threads : int
+        As given; may be set at any time.
 
     Raises
     ------
@@ -83,8 +85,7 @@ class CSRLinear:
         stored = _csr(weight.data.copy(), columns, weight.indptr, weight.shape)
         if not stored.has_canonical_format:
             raise ValueError("weight must be canonical: call its sum_duplicates() first")
-        if bias is None:
-            bias = np.zeros(weight.shape[0], weight.dtype)
+        bias = np.zeros(weight.shape[0], weight.dtype) if bias is None else bias
         if bias.dtype != weight.dtype:
             raise TypeError(f"bias must be {weight.dtype} like weight, got {bias.dtype}")
         if bias.shape != (weight.shape[0],):
@@ -160,6 +161,7 @@ class CSRLinear:
             return np.add(y_t, bias, out=y_t).T
         y_t = np.empty((len(bias), len(x)), x.dtype)
 
+        @np.errstate(**np.geterr())  # a thread begins without the caller's
         def product(rows: slice) -> None:
             np.add(self.weight[rows] @ x_t, bias[rows], out=y_t[rows])
 
@@ -224,7 +226,8 @@ class CSRLinear:
         ----------
         positions : ndarray of int64, shape (new nnz,)
             All positions from now on, ``row · in + column``, strictly ascending. Gradients and
-            the last `forward` belong to the old ones and are forgotten.
+            the last `forward` belong to the old ones and are forgotten. As many as before
+            overwrite the arrays of `weight`: whatever shares them changes too.
 
         Returns
         -------
@@ -258,7 +261,7 @@ class CSRLinear:
             self.weight.indices[:] = positions % n_in
         else:
             self.weight = _csr(values, positions % n_in, indptr, self.weight.shape)
-            self.params["weight"] = self.weight.data
+        self.params["weight"] = self.weight.data
         self.grads, self._x = {}, None
         return source
 

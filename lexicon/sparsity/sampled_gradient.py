@@ -72,7 +72,7 @@ def fastest(shape: tuple[int, int], indptr: np.ndarray) -> Callable[..., np.ndar
     Parameters
     ----------
     shape : tuple of int
-        (out, in), at least 1 each.
+        (out, in).
     indptr : ndarray of int, shape (out + 1,)
         Where each row's positions start and end, as in CSR.
 
@@ -82,7 +82,7 @@ def fastest(shape: tuple[int, int], indptr: np.ndarray) -> Callable[..., np.ndar
         `blocked` above a density of 8 %, else `gathered`; where all rows hold equally many,
         `blocked` above 14 %, else `gathered_by_row`.
     """
-    density = int(indptr[-1]) / (shape[0] * shape[1])
+    density = int(indptr[-1]) / max(shape[0] * shape[1], 1)
     if _per_row(indptr):
         return blocked if density > _CROSSING_BY_ROW else gathered_by_row
     return blocked if density > _CROSSING else gathered
@@ -110,13 +110,16 @@ def gathered(dy: np.ndarray, x: np.ndarray, indptr: np.ndarray, indices: np.ndar
     lengths = np.diff(indptr).astype(np.intp)
     rows = np.repeat(np.arange(len(dy_t), dtype=np.min_scalar_type(len(dy_t))), lengths)
     gradient = np.empty(len(indices), dy.dtype)
+    # One pair of buffers for all chunks: memory fresh from the system costs more than the products.
+    of_dy, of_x = np.empty((2, min(_CHUNK, len(indices)), len(dy)), dy.dtype)
     for start in range(0, len(indices), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
+        part = gradient[start : start + _CHUNK]
+        chunk = slice(start, start + len(part))
         np.vecdot(
-            dy_t.take(rows[chunk], axis=0, mode="clip"),  # checked above: nothing is clipped
-            x_t.take(indices[chunk], axis=0, mode="clip"),
-            out=gradient[chunk],
-        )
+            dy_t.take(rows[chunk], axis=0, out=of_dy[: len(part)], mode="clip"),
+            x_t.take(indices[chunk], axis=0, out=of_x[: len(part)], mode="clip"),
+            out=part,
+        )  # the positions were checked: nothing is clipped
     return gradient
 
 
@@ -125,8 +128,8 @@ def gathered_by_row(
 ) -> np.ndarray:
     """Compute the same where every row holds k positions: one (k, N) product for each row.
 
-    Beyond the result this needs the vectors of `x` of one chunk, and the copies that `gathered`
-    needs.
+    Beyond the result this needs the vectors of `x` of one chunk, one whole row at least, and the
+    copies that `gathered` needs.
 
     Parameters
     ----------
@@ -151,12 +154,14 @@ def gathered_by_row(
     columns = indices.reshape(-1, k)
     gradient = np.empty(columns.shape, dy.dtype)
     step = max(_CHUNK // k, 1)
+    inputs = np.empty((min(step, len(columns)), k, len(dy)), dy.dtype)
     for start in range(0, len(columns), step):
-        rows = slice(start, start + step)
+        part = gradient[start : start + step]
+        rows = slice(start, start + len(part))
         np.matmul(
-            x_t.take(columns[rows], axis=0, mode="clip"),  # (rows, k, N)
+            x_t.take(columns[rows], axis=0, out=inputs[: len(part)], mode="clip"),
             dy_t[rows, :, None],
-            out=gradient[rows, :, None],
+            out=part[:, :, None],
         )
     return gradient.ravel()
 
@@ -178,25 +183,29 @@ def blocked(dy: np.ndarray, x: np.ndarray, indptr: np.ndarray, indices: np.ndarr
     """
     _check(dy, x, indptr, indices)
     gradient = np.empty(len(indices), dy.dtype)
-    for start in range(0, dy.shape[1], _BLOCK):
-        stop = min(start + _BLOCK, dy.shape[1])
+    n_out, n_in = dy.shape[1], x.shape[1]
+    buffer = np.empty((min(_BLOCK, n_out), n_in), dy.dtype)
+    for start in range(0, n_out, _BLOCK):
+        stop = min(start + _BLOCK, n_out)
+        block = np.matmul(dy[:, start:stop].T, x, out=buffer[: stop - start])
         lengths = np.diff(indptr[start : stop + 1]).astype(np.intp)
-        rows = np.repeat(np.arange(stop - start), lengths)
         stored = slice(indptr[start], indptr[stop])
-        gradient[stored] = (dy[:, start:stop].T @ x)[rows, indices[stored]]
+        places = np.repeat(np.arange(stop - start) * n_in, lengths)
+        places += indices[stored].astype(np.intp)
+        block.ravel().take(places, out=gradient[stored], mode="clip")
     return gradient
 
 
 def _per_row(indptr: np.ndarray) -> int:
     """Return how many positions each row holds, or 0 if their numbers differ."""
     lengths = np.diff(indptr)
-    return int(lengths[0]) if (lengths == lengths[0]).all() else 0
+    return int(lengths[0]) if len(lengths) and (lengths == lengths[0]).all() else 0
 
 
 def _reference(
     dy: np.ndarray, x: np.ndarray, indptr: np.ndarray, indices: np.ndarray
 ) -> np.ndarray:
-    """Compute the same in plain loops: what the two ways above have to agree with."""
+    """Compute the same in plain loops: what the ways above have to agree with."""
     gradient = np.zeros(len(indices), dy.dtype)
     for i in range(dy.shape[1]):
         for position in range(indptr[i], indptr[i + 1]):

@@ -266,6 +266,42 @@ def test_an_error_in_a_thread_reaches_the_caller(rng, monkeypatch):
         layer.forward(np.ones((2, 5)))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_thread_keeps_to_the_callers_errstate(threads, monkeypatch):
+    monkeypatch.setattr(module, "_WORTH_TWO_THREADS", 0)
+    layer = CSRLinear(csr_array(np.eye(2)), np.full(2, -np.inf), threads=threads)
+    x = np.full((1, 2), np.inf)
+    with np.errstate(invalid="raise"), pytest.raises(FloatingPointError, match="invalid"):
+        layer.forward(x)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(layer.forward(x)).all()
+
+
+@pytest.mark.parametrize("broken", ["weight.T", "sampled_gradient"])
+def test_an_error_within_backward_reaches_the_caller_and_leaves_the_gradients(
+    broken, rng, monkeypatch
+):
+    monkeypatch.setattr(module, "_WORTH_TWO_THREADS", 0)
+
+    def fail(*_):
+        raise MemoryError(broken)
+
+    layer = drawn(rng, 4, 5, 0.5)
+    layer.forward(np.ones((2, 5)))
+    layer.backward(np.ones((2, 4)))
+    grads, kept = layer.grads, {name: grad.copy() for name, grad in layer.grads.items()}
+    layer.forward(np.ones((2, 5)))
+    if broken == "weight.T":
+        monkeypatch.setattr(csr_array, "T", property(fail))
+    else:
+        monkeypatch.setattr(module, "sampled_gradient", fail)
+    with pytest.raises(MemoryError, match=broken):
+        layer.backward(np.ones((2, 4)))
+    assert layer.grads is grads
+    for name, grad in kept.items():
+        np.testing.assert_array_equal(grads[name], grad)
+
+
 def test_parameters_are_the_stored_values_themselves():
     layer = by_hand()
     assert layer.params["weight"] is layer.weight.data
@@ -402,6 +438,27 @@ def test_as_many_connections_take_the_same_memory_again(rng):
     np.testing.assert_array_equal(fewer, np.arange(1, count))
     assert layer.params["weight"] is layer.weight.data
     assert len(layer.weight.data) == count - 1
+
+
+def test_what_shares_the_arrays_is_overwritten_and_a_copy_is_not():
+    layer = by_hand()
+    held, shared, copy = layer.weight, layer.weight.tocoo(), layer.weight.copy()
+    before = copy.toarray()
+    layer.reconnect(np.array([0, 1, 2]))
+    assert held is layer.weight
+    np.testing.assert_array_equal(held.toarray(), [[0, 2, 0], [0, 0, 0]])
+    # New columns and values beside the old rows: neither the old matrix nor the new one.
+    np.testing.assert_array_equal(shared.toarray(), [[0, 0, 0], [0, 2, 0]])
+    np.testing.assert_array_equal(copy.toarray(), before)
+
+
+@pytest.mark.parametrize("positions", [[0, 3, 5], [0, 3]])
+def test_reconnect_joins_a_weight_that_was_put_in_place_to_its_parameters(positions):
+    layer = by_hand()
+    layer.weight = layer.weight * 2
+    layer.reconnect(np.array(positions))
+    assert layer.params["weight"] is layer.weight.data
+    np.testing.assert_array_equal(layer.weight.toarray()[1, 0], -2)
 
 
 def test_reconnect_forgets_what_belonged_to_the_old_positions():

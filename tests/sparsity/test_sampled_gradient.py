@@ -174,6 +174,10 @@ def test_by_row_fetches_half_as_much():
     by_row = peak_of(lambda: gathered_by_row(dy_t.T, x_t.T, indptr, indices)) - 8 * n * k
     assert by_row < 1.1 * 1024 * samples * 8
     assert of_all > 1.9 * 1024 * samples * 8
+    k = 3000  # one row is more than a chunk
+    indptr, indices = np.arange(0, 4 * k + 1, k), np.arange(4 * k) % n
+    by_row = peak_of(lambda: gathered_by_row(dy_t[:4].T, x_t.T, indptr, indices)) - 8 * 4 * k
+    assert 1 <= by_row / (k * samples * 8) < 1.1
 
 
 @pytest.mark.parametrize("indptr", [[0, 1, 3], [0, 0, 3], [0, 3, 3], [0, 0, 0]])
@@ -269,6 +273,15 @@ def test_narrow_indices_do_not_limit_the_rows(way):
     dy, x, indptr, indices, mask = drawn(0, 2, 300, 5, 0.5)
     gradient = way(dy, x, indptr.astype(np.int16), indices.astype(np.int8))
     np.testing.assert_array_equal(gradient, (dy.T @ x)[mask])
+
+
+@every_way
+@pytest.mark.parametrize(("n_out", "n_in"), [(0, 3), (3, 0), (0, 0)])
+def test_no_neurons_have_no_gradient(way, n_out, n_in):
+    dy, x, indices = np.ones((2, n_out)), np.ones((2, n_in)), np.zeros(0, dtype=int)
+    assert way(dy, x, np.zeros(n_out + 1, dtype=int), indices).shape == (0,)
+    with pytest.raises(ValueError, match="indptr must give every row equally many positions"):
+        gathered_by_row(dy, x, np.zeros(n_out + 1, dtype=int), indices)
 
 
 @every_way
