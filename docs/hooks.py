@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import json
 import os
 import platform
 import re
@@ -18,10 +19,12 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from lexicon.catalog import Entry, Knob, chapters, entries, imported_files
+from lexicon.terminal.bench import plot, tables
 from lexicon.terminal.examples import changed_lines, run_command, run_example
 from lexicon.terminal.pages import fenced, filled_page
 
 CACHE = Path(__file__).parent.parent / ".cache"
+MEASURED = Path(__file__).parent / "measured"
 FONT_SIZE = 16.0
 
 ziamath.config.svg2 = False  # paths, not references to glyphs: their names would clash on a page
@@ -35,6 +38,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
             {chapter.capitalize(): [f"{e.chapter}/{e.slug}.md" for e in entries(chapter)]}
             for chapter in chapters()
         ),
+        "measured.md",
         {"Reference": [f"reference/{chapter}.md" for chapter in chapters()]},
         "notation.md",
     ]
@@ -60,11 +64,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Fill an entry's page; list the entries where a page asks for them."""
+    """Fill an entry's page; list the entries and draw measurements where a page asks for them."""
     by_page = {f"{entry.chapter}/{entry.slug}.md": entry for entry in entries()}
     entry = by_page.get(page.file.src_uri)
     if entry is None:
-        return markdown.replace("<!-- entries -->", entry_list())
+        markdown = markdown.replace("<!-- entries -->", entry_list())
+        return re.sub(
+            r"<!-- measured: (\w+) \| (.+?) -->",
+            lambda m: measured(m[1], " ".join(m[2].split())),
+            markdown,
+            flags=re.DOTALL,
+        )
     page.meta.setdefault("description", entry.summary)
     return filled_page(
         entry, run=recorded_runs(entry), link=lambda e: f"[{e.title}](../{e.chapter}/{e.slug}.md)"
@@ -148,6 +158,25 @@ def recorded_output(entry: Entry, knob: Knob | None = None, value: object = None
 
 
 @cache
+def measured(name: str, alternative: str) -> str:
+    """Draw a committed measurement, with its command, circumstances and numbers below."""
+    rows = json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
+    head, end, drawing = plot.svg(name, rows).partition(">")
+    # As wide as the page allows, and in the colour of its text.
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    head += f' fill="currentColor" role="img" aria-label="{html.escape(alternative)}"'
+    drawing = drawing.replace("#000000", "currentColor")
+    row = rows[0]
+    caption = f"{row['machine']}; {row['versions']}; {row['date']}."
+    return (
+        f'<figure class="measured">{head}{end}{drawing}'
+        f"<figcaption><code>{html.escape(row['command'])}</code><br>{html.escape(caption)} "
+        f'<a href="measured/{name}.json">The rows behind it</a>.</figcaption></figure>\n\n'
+        f'??? note "The numbers"\n\n'
+        + "".join(f"    {line}\n" for line in tables.markdown(name, rows).splitlines())
+    )
+
+
 def formula(tex: str, *, inline: bool) -> str:
     """Draw a formula as an SVG in units of the text around it, named by its source."""
     key = hashlib.sha256(repr((tex, inline, ziamath.__version__)).encode()).hexdigest()

@@ -32,6 +32,7 @@ from lexicon.foundations.activation import Activation, relu
 from lexicon.foundations.forward_pass import Layer, Sequential
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.erdos_renyi import erdos_renyi, sample_positions
+from lexicon.sparsity.sparse_initialization import sparse_he_normal
 
 __all__ = ["mlp_of_counts", "random_csr", "sparse_mlp"]
 
@@ -75,9 +76,7 @@ def random_csr(
     n_out, n_in = map(index, shape)  # NumPy's own integers would overflow in the product
     positions = sample_positions(n_out * n_in, count, rng=rng)
     indptr = np.searchsorted(positions, np.arange(n_out + 1) * n_in)
-    fan_in = np.diff(indptr)
-    values = rng.standard_normal(count, dtype)  # type: ignore[arg-type]  # one of two, see above
-    values *= np.repeat(np.sqrt(2 / np.maximum(fan_in, 1)).astype(dtype), fan_in)
+    values = sparse_he_normal(indptr, rng=rng, dtype=dtype)
     index_type = np.int32 if max(n_in, count) <= np.iinfo(np.int32).max else np.int64
     return csr_array(
         (values, (positions % n_in).astype(index_type), indptr.astype(index_type)),

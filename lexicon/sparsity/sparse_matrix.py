@@ -318,13 +318,13 @@ def csc_product(w: CSC, x: np.ndarray) -> np.ndarray:
     return y
 
 
-def stored_bytes(matrix: COO | CSR | CSC | BSR) -> int:
+def stored_bytes(matrix: tuple[object, ...]) -> int:
     """Return the bytes of all arrays of a matrix, indices included.
 
     Parameters
     ----------
-    matrix : COO, CSR, CSC or BSR
-        The matrix.
+    matrix : NamedTuple of arrays and sizes
+        The matrix, such as a COO, CSR, CSC or BSR.
 
     Returns
     -------

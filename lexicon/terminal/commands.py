@@ -14,6 +14,7 @@ from rich.table import Table
 
 from lexicon import __version__
 from lexicon.catalog import CatalogError, Entry, chapters, entries, find
+from lexicon.terminal.bench.commands import app as bench
 
 if TYPE_CHECKING:
     from lexicon.terminal.tour import Row
@@ -23,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(bench, name="bench")
 
 EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry, such as k_wta.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -17,13 +17,13 @@ from lexicon.architectures.mlp import mlp
 from lexicon.data import load_digits, stratified_split
 from lexicon.foundations.forward_pass import Layer, Sequential
 from lexicon.foundations.linear_layer import Linear
-from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.erdos_renyi import erdos_renyi, sample_positions
 from lexicon.sparsity.k_wta import KWinnersTakeAll
 from lexicon.sparsity.magnitude_prune import magnitude_prune
 from lexicon.sparsity.mask import MaskedLinear
 from lexicon.sparsity.rewiring import rewire_network
 from lexicon.sparsity.sparse_from_scratch import sparse_mlp
+from lexicon.sparsity.sparse_vs_dense import network_cost
 from lexicon.training.momentum import Momentum
 from lexicon.training.training_loop import accuracy, train
 from lexicon.training.weight_initialization import he_normal
@@ -206,16 +206,16 @@ def run_tour(*, seeds: int, before: Callable[[str], None], after: Callable[[], N
                 seconds.append(perf_counter() - start)
             accuracies.append(accuracy(network, x_test, labels_test))
             after()
-        connections, bytes_, flops = _costs(network)
+        cost = network_cost(network)
         rows.append(
             Row(
                 model=model,
-                sparsity=1 - connections / _possible(),
+                sparsity=1 - cost.connections / _possible(),
                 accuracy=float(np.mean(accuracies)),
                 accuracy_std=float(np.std(accuracies, ddof=1)) if seeds > 1 else 0.0,
-                connections=connections,
-                bytes=bytes_,
-                flops_per_sample=flops,
+                connections=cost.connections,
+                bytes=cost.weight_bytes,
+                flops_per_sample=cost.forward_flops,
                 seconds=float(np.mean(seconds)),
             )
         )
@@ -250,25 +250,6 @@ def what_to_notice(rows: list[Row]) -> list[str]:
         + (f"{speed:.1f} × faster" if speed >= 1 else f"{1 / speed:.1f} × slower")
         + ": FLOPs are not seconds, least of all in layers as small as these.",
     ]
-
-
-def _costs(network: Sequential) -> tuple[int, int, int]:
-    """Count connections, bytes and the FLOPs of one sample's forward products."""
-    connections = bytes_ = flops = 0
-    for layer in network.layers:
-        bytes_ += sum(theta.nbytes for theta in layer.params.values())
-        if isinstance(layer, CSRLinear):
-            bytes_ += layer.weight.indices.nbytes + layer.weight.indptr.nbytes
-            connections += layer.weight.nnz
-            flops += 2 * layer.weight.nnz
-        elif isinstance(layer, MaskedLinear):
-            bytes_ += layer.mask.nbytes
-            connections += int(layer.mask.sum())
-            flops += 2 * layer.mask.size
-        elif isinstance(layer, Linear):
-            connections += layer.params["weight"].size
-            flops += 2 * layer.params["weight"].size
-    return connections, bytes_, flops
 
 
 def _possible() -> int:
