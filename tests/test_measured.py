@@ -60,6 +60,9 @@ def test_steps_as_the_page_says():
     for verdict in crossing.values():
         assert re.fullmatch(r"faster than dense from [789]\d\.\d % sparsity on", verdict)
     assert by["csr", 0.8]["flops_per_step"] > 0.4 * dense["flops_per_step"]  # not 20 %
+    assert 99 < dense["flops_per_step"] / by["csr", 0.99]["flops_per_step"] < 101
+    assert 6.5 < by["csr", 0.99]["speedup_vs_dense"] < 7.5
+    assert 8.5 < by["csr, equal rows", 0.99]["speedup_vs_dense"] < 9.5
     speedups = [by["csr", sparsity]["speedup_vs_dense"] for sparsity in sparsities]
     assert speedups == sorted(speedups)
 
