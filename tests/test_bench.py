@@ -103,14 +103,15 @@ def test_contestants_are_timed_in_turns(monkeypatch):
     steps.measure_steps(
         [0.9], width=20, batch=2, threads=1, rounds=3, after_round=lambda: rounds.append(len(calls))
     )
-    turn = calls[:4]
+    turn = calls[:8:2]
     assert len(set(map(id, turn))) == 4
-    assert calls == turn * 5  # two rounds to warm up, three that count
-    assert rounds == [4, 8, 12, 16, 20]
+    # Each turn is two steps; two rounds warm up, three count.
+    assert calls == [network for network in turn for _ in range(2)] * 5
+    assert rounds == [8, 16, 24, 32, 40]
 
 
 def test_warming_up_does_not_count(monkeypatch):
-    times = iter([9.0] * 8 + [1.0, 4.0, 2.0, 8.0] * 3)
+    times = iter([9.0] * 16 + [9.0, 1.0, 9.0, 4.0, 9.0, 2.0, 9.0, 8.0] * 3)
     monkeypatch.setattr(steps, "_step", lambda *_: (next(times),) * 4)
     rows = steps.measure_steps(
         [0.9], width=20, batch=2, threads=1, rounds=3, after_round=lambda: None

@@ -48,7 +48,7 @@ def measure_steps(
         Neurons of each hidden layer; samples of a step; BLAS threads, and where there are two or
         more the CSR layers' second one.
     rounds : int
-        How often every contestant's step is timed, after two that are not.
+        How often every contestant's step is timed, each after one that is not.
     after_round : callable
         Called after each round, those two included.
 
@@ -90,6 +90,7 @@ def measure_steps(
             for network, optimizer, times in zip(
                 contestants.values(), optimizers, seconds, strict=True
             ):
+                _step(network, optimizer, x, labels)  # its own data in the caches, as in training
                 times.append(_step(network, optimizer, x, labels))
             after_round()
     about = {"threads": threads, "width": width, "batch": batch, "rounds": rounds} | describe()
