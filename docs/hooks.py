@@ -20,7 +20,8 @@ from mkdocs.structure.pages import Page
 
 from lexicon.catalog import Entry, Knob, chapters, entries, imported_files
 from lexicon.terminal.bench import plot, tables
-from lexicon.terminal.examples import changed_lines, run_command, run_example
+from lexicon.terminal.differences import changed_lines
+from lexicon.terminal.examples import run_command, run_example
 from lexicon.terminal.pages import fenced, filled_page
 
 CACHE = Path(__file__).parent.parent / ".cache"

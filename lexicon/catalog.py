@@ -2,6 +2,7 @@
 
 import ast
 import re
+import textwrap
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -11,6 +12,7 @@ from lexicon import CHAPTERS
 
 __all__ = [
     "CatalogError",
+    "Check",
     "Entry",
     "Knob",
     "SECTIONS",
@@ -34,6 +36,9 @@ SECTIONS = (
 _PACKAGE = Path(__file__).parent
 # In a wheel, pages and examples lie inside the package; in a checkout, beside it.
 _ROOT = _PACKAGE if (_PACKAGE / "docs").is_dir() else _PACKAGE.parent
+_CHECK = re.compile(
+    r'^\?\?\? question "(?P<question>.+)"\n(?P<answer>(?:\n|    .*\n)*)', re.MULTILINE
+)
 _KNOB = re.compile(r"#\s*try (?P<values>[^:]+): (?P<hint>\S.*)$")
 
 
@@ -67,6 +72,22 @@ class Knob:
     tries: tuple[object, ...]
     hint: str
     line: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """A question that a page asks its reader.
+
+    Parameters
+    ----------
+    question : str
+        Markdown.
+    answer : str
+        Markdown.
+    """
+
+    question: str
+    answer: str
 
 
 @dataclass(frozen=True)
@@ -191,6 +212,19 @@ class Entry:
         if not knobs:
             raise CatalogError(self.example, 1, "the example needs at least one knob")
         return knobs
+
+    @cached_property
+    def checks(self) -> list[Check]:
+        """Return the questions and answers of the page's section *Check yourself*."""
+        page = _read(self.page)
+        checks = []
+        for match in _CHECK.finditer(page):
+            answer = textwrap.dedent(match["answer"]).strip()
+            if not answer:
+                line = page.count("\n", 0, match.start()) + 1
+                raise CatalogError(self.page, line, "the question needs an answer, indented")
+            checks.append(Check(match["question"], answer))
+        return checks
 
     @cached_property
     def _docstring(self) -> str:

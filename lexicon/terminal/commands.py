@@ -2,33 +2,50 @@
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from lexicon import __version__
-from lexicon.catalog import CatalogError, Entry, chapters, entries, find
+from lexicon.catalog import SECTIONS, CatalogError, Entry, chapters, entries, find
 from lexicon.terminal.bench.commands import app as bench
+from lexicon.terminal.help import (
+    complete_entry,
+    complete_entry_or_chapter,
+    complete_setting,
+    examples,
+)
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lexicon.terminal.progress import Answers
     from lexicon.terminal.tour import Row
 
 app = typer.Typer(
     help="A lexicon of neural networks that runs: read a concept, run it, change it.",
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text: as legible at 60 columns, in a pipe, read aloud
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 app.add_typer(bench, name="bench")
 
-EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry, such as k_wta.")]
+EntryName = Annotated[
+    str,
+    typer.Argument(metavar="ENTRY", help="An entry, such as k_wta.", autocompletion=complete_entry),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", metavar="SECONDS", min=0.1, help="When to end a run."),
+]
+Section = Literal["what", "why", "how", "run", "pitfalls", "check", "related"]
 
 
 def main() -> None:
@@ -39,19 +56,25 @@ def main() -> None:
     app(prog_name="lexicon")
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog=examples("tour", "read k_wta", "run k_wta --set K=1", "observe k_wta", "quiz"),
+)
 def overview(
     context: typer.Context,
     as_json: AsJson = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """List the chapters and entries."""
+    """List the entries, what you have finished, and what to learn next."""
     if context.invoked_subcommand:
         return
     if version:
         typer.echo(f"lexicon {__version__}")
         return
+    from lexicon.terminal.learning import is_finished, is_unlocked
+
     with _catalog_errors():
+        answers = _answers()
         if as_json:
             _print_json(
                 [
@@ -61,93 +84,314 @@ def overview(
                         "title": entry.title,
                         "summary": entry.summary,
                         "prerequisites": [other.slug for other in entry.prerequisites],
+                        "unlocked": is_unlocked(entry, answers),
+                        "finished": is_finished(entry, answers),
                     }
                     for entry in entries()
                 ]
             )
         else:
-            _print_overview()
+            _print_overview(answers)
 
 
-@app.command()
-def read(entry: EntryName) -> None:
+@app.command(epilog=examples("read k_wta", "read k_wta --section pitfalls", "read mask | less"))
+def read(
+    entry: EntryName,
+    section: Annotated[Section | None, typer.Option(help="Show only this section.")] = None,
+) -> None:
     """Show an entry's page."""
-    from rich.markdown import Markdown
-
+    from lexicon.terminal.drawing import Page
+    from lexicon.terminal.pages import section as section_of
     from lexicon.terminal.pages import terminal_page
+    from lexicon.terminal.screen import WIDEST, console
 
+    screen = console()
+    screen.width = min(screen.width, WIDEST)
     with _catalog_errors():
-        page = Markdown(terminal_page(_find(entry)), hyperlinks=False)
-    console = Console()
-    if console.is_terminal and not console.is_dumb_terminal:
-        # As git does: keep the colours, and do not page what fits on the screen.
-        os.environ.setdefault("LESS", "FRX")
-        with console.pager(styles=True):
-            console.print(page)
+        page = terminal_page(_find(entry), width=screen.width - 2)
+        if section:
+            heading = dict(zip(get_args(Section), SECTIONS, strict=True))[section]
+            page = section_of(page, heading)
+        with screen.capture() as capture:
+            screen.print(Page(page))
+    drawn = "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()) + "\n"
+    if screen.is_terminal and not screen.is_dumb_terminal and drawn.count("\n") >= screen.height:
+        from pydoc import pager
+
+        os.environ.setdefault("LESS", "R")  # keep the colours
+        pager(drawn)
     else:
-        console.print(page)
+        sys.stdout.write(drawn)
 
 
-@app.command()
+@app.command(
+    epilog=examples("run k_wta", "run k_wta --set K=1 --set SEED=2", "run k_wta --sweep K=1,2,5,20")
+)
 def run(
     entry: EntryName,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KNOB=VALUE", help="Turn a knob; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KNOB=VALUE",
+            help="Turn a knob; may be repeated.",
+            autocompletion=complete_setting,
+        ),
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(metavar="KNOB=V,V...", help="Run once for each value, and tabulate."),
+    ] = None,
+    source: Annotated[
+        bool, typer.Option("--source", help="Print the example instead of running it.")
+    ] = False,
+    timeout: Timeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Run an entry's example; with a knob turned, mark the lines that changed."""
-    from lexicon.terminal.examples import changed_lines, parse_settings, run_command, run_example
+    """Run an entry's example, and show what a turned knob changes."""
+    from lexicon.terminal.differences import changed_lines, comparison, tabulated
+    from lexicon.terminal.examples import (
+        parse_settings,
+        parse_sweep,
+        run_command,
+        run_examples,
+        setting_name,
+        turned_source,
+    )
+    from lexicon.terminal.screen import console
 
     with _catalog_errors():
         chosen = _find(entry)
         try:
             values = parse_settings(chosen, settings or [])
+            swept = parse_sweep(chosen, sweep) if sweep else None
+            if swept and swept[0] in values:
+                raise ValueError(f"{swept[0].name} is both set and swept")
         except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--set") from error
-    try:
-        default = run_example(chosen)
-        turned = run_example(chosen, values) if values else default
-    except subprocess.TimeoutExpired as error:
-        typer.echo(f"lexicon: {chosen.slug} was ended after {error.timeout:.0f} seconds", err=True)
-        raise typer.Exit(1) from error
-    if turned.exit_code:
-        typer.echo(turned.errors, err=True, nl=False)
-        raise typer.Exit(1)
-    changed = changed_lines(default.output, turned.output)
-    if as_json:
-        named = {knob.name: value for knob, value in values.items()}
-        _print_json({"settings": named, "output": turned.output, "changed": changed})
+            raise typer.BadParameter(str(error)) from error
+    if source and (sweep or as_json):
+        raise typer.BadParameter("--source goes with --set only")
+    screen, errors = console(), console(stderr=True)
+    if source:
+        text = turned_source(chosen, values)
+        if screen.is_terminal:
+            from lexicon.terminal.drawing import code
+
+            screen.print(code(text), soft_wrap=True)
+        else:
+            sys.stdout.write(text)
         return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(chosen.question, style="bold", markup=False, soft_wrap=False)
-    for line, is_changed in zip(turned.output.splitlines(), changed, strict=True):
-        marker = "> " if is_changed else "  "
-        console.print(
-            (marker if values else "") + line, style="green" if is_changed else None, markup=False
-        )
-    if values:
-        console.print("> marks what differs from the default run", style="dim", markup=False)
+    if swept:
+        knob, tries = swept
+        wanted = [{**values, knob: value} for value in tries]
     else:
-        for knob in chosen.knobs:
-            command = run_command(chosen, knob, knob.tries[0])
-            console.print(f"{command}   {knob.hint}", style="dim", markup=False)
+        wanted = [{}, values] if values else [{}]
+    with errors.status("running") if errors.is_terminal else nullcontext():
+        runs = run_examples(chosen, wanted, timeout=timeout)
+    for setting, run in zip(wanted, runs, strict=True):
+        if run.exit_code:
+            screen.print(run.output, end="", markup=False, soft_wrap=True)
+            _say(f"{chosen.slug} failed" + (f" with {setting_name(setting)}" if setting else ""))
+            typer.echo(run.errors, err=True, nl=False)
+            raise typer.Exit(1)
+    if as_json:
+        rows = [
+            {
+                "settings": {knob.name: value for knob, value in setting.items()},
+                "output": run.output,
+                "changed": changed_lines(runs[0].output, run.output),
+            }
+            for setting, run in zip(wanted, runs, strict=True)
+        ]
+        _print_json(rows if swept else rows[-1])
+        return
+    screen.print(chosen.question, style="bold", markup=False)
+    if swept:
+        outputs = {setting_name({knob: v}): run.output for v, run in zip(tries, runs, strict=True)}
+        screen.print(tabulated(outputs, screen.width), soft_wrap=True)
+        return
+    if values:
+        titles = (setting_name({knob: knob.value for knob in values}), setting_name(values))
+        shown = comparison(runs[0].output, runs[1].output, titles, screen.width)
+        screen.print(shown, soft_wrap=True)
+        return
+    screen.print(runs[0].output.rstrip(), markup=False, soft_wrap=True)
+    screen.print()
+    for knob in chosen.knobs:
+        screen.print(f"{run_command(chosen, knob, knob.tries[0])}", style="cyan", markup=False)
+        screen.print(f"    {knob.hint}", style="dim", markup=False)
 
 
-@app.command()
+@app.command(epilog=examples("observe k_wta", "observe k_wta --fresh"))
+def observe(
+    entry: EntryName,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin with a new copy; asks before replacing yours.")
+    ] = False,
+    timeout: Timeout = 60.0,
+) -> None:
+    """Edit a copy of an example: it runs at every save."""
+    from lexicon.terminal.observe import observe as observe_file
+    from lexicon.terminal.screen import console
+
+    with _catalog_errors():
+        chosen = _find(entry)
+        original = chosen.example.read_bytes()
+    mine = Path.cwd() / f"{chosen.slug}.py"
+    screen = console()
+    screen.print(chosen.question, style="bold", markup=False)
+    try:
+        edited = mine.exists() and mine.read_bytes() != original
+        if edited and fresh:
+            typer.confirm(f"Replace {mine.name}, which you have edited?", abort=True)
+        if edited and not fresh:
+            screen.print(f"This is your {mine.name}, as you left it. Edit it, and save.")
+        else:
+            mine.write_bytes(original)
+            screen.print(f"{mine.name} is in this folder. Edit it, and save.")
+        observe_file(mine, timeout=timeout, console=screen)
+    except OSError as error:
+        _say(f"{mine}: {error.strerror or error}")
+        raise typer.Exit(1) from error
+
+
+@app.command(epilog=examples("quiz", "quiz k_wta", "quiz sparsity", "quiz k_wta --again"))
+def quiz(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ENTRY|CHAPTER",
+            help="What to ask about; by default what you can learn next.",
+            autocompletion=complete_entry_or_chapter,
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also ask what you have answered rightly.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Another seed, another order.")] = 0,
+) -> None:
+    """Predict what a turned knob changes, then see it run."""
+    from lexicon.terminal.learning import learn_next
+    from lexicon.terminal.quiz import hold_quiz
+    from lexicon.terminal.screen import console
+
+    screen = console()
+    with _catalog_errors():
+        answers = _answers()
+        chosen: Iterable[Entry]
+        if what is None:
+            chosen = learn_next(answers)
+        elif what in chapters():
+            chosen = entries(what)
+        else:
+            chosen = [_find(what, "ENTRY|CHAPTER")]
+        try:
+            asked, right = hold_quiz(
+                chosen, answers, again=again, seed=seed, console=screen, say=_say
+            )
+        except RuntimeError as error:
+            _say(str(error))
+            raise typer.Exit(1) from error
+    if asked:
+        screen.print(f"\n{right} of {asked} right.")
+
+
+@app.command(epilog=examples("path rewiring", "path rewiring --to-read", "path rewiring --json"))
+def path(
+    entry: EntryName,
+    to_read: Annotated[
+        bool, typer.Option("--to-read", help="Leave out what you have finished.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what to read first, down to the entry itself."""
+    from rich.table import Table
+
+    from lexicon.terminal.learning import is_finished, path_tree
+    from lexicon.terminal.screen import console
+
+    with _catalog_errors():
+        chosen, answers = _find(entry), _answers()
+        if as_json:
+            _print_json(
+                [
+                    {
+                        "entry": other.slug,
+                        "chapter": other.chapter,
+                        "title": other.title,
+                        "prerequisites": [before.slug for before in other.prerequisites],
+                        "finished": is_finished(other, answers),
+                    }
+                    for other in chosen.path
+                    if not (to_read and is_finished(other, answers))
+                ]
+            )
+            return
+        tree = path_tree(chosen, leave_out=lambda e: to_read and is_finished(e, answers))
+        if to_read and is_finished(chosen, answers):
+            tree.pop()
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column()
+        for branch in tree:
+            also = ", ".join(other.slug for other in branch.also_needs)
+            done = " (finished)" if is_finished(branch.entry, answers) else ""
+            table.add_row(
+                f"[dim]{branch.lines}[/][cyan]{branch.entry.slug}[/]",
+                f"{branch.entry.title}{done}" + (f"[dim], also needs {also}[/]" if also else ""),
+            )
+    console().print(table)
+
+
+@app.command(epilog=examples("search dead neurons", "search kwta", "search momentum --json"))
+def search(
+    words: Annotated[list[str], typer.Argument(metavar="WORDS", help="What to look for.")],
+    as_json: AsJson = False,
+) -> None:
+    """Find entries by name, summary and text."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from lexicon.terminal.pages import plain_text
+    from lexicon.terminal.screen import console
+    from lexicon.terminal.search import search as find_words
+
+    with _catalog_errors():
+        hits = find_words(" ".join(words))
+        lines = [plain_text(hit.line) for hit in hits]
+        if as_json:
+            _print_json(
+                [
+                    {"entry": hit.entry.slug, "title": hit.entry.title, "line": line}
+                    for hit, line in zip(hits, lines, strict=True)
+                ]
+            )
+            return
+        screen = console()
+        for hit, line in zip(hits, lines, strict=True):
+            screen.print(f"[cyan]{hit.entry.slug}[/]  {hit.entry.title}")
+            text = Text(line, "dim")
+            for stem in hit.matched:
+                text.highlight_regex(rf"(?i)(?<!\w){'[-_]?'.join(stem)}\w*", "bold not dim")
+            screen.print(Padding(text, (0, 0, 0, 4)))
+        if not hits:
+            _say(f"nothing is found for {' '.join(words)!r}")
+
+
+@app.command(epilog=examples("tour", "tour --seeds 1"))
 def tour(
     seeds: Annotated[int, typer.Option(min=1, help="Over how many seeds to average.")] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Train eight networks on real digits, from dense to rewired, and compare them."""
+    """Train eight networks on real digits, from dense to rewired."""
     from dataclasses import asdict
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+    from lexicon.terminal.screen import console
     from lexicon.terminal.tour import MODELS, run_tour, what_to_notice
 
-    errors = Console(stderr=True)
+    errors = console(stderr=True)
     columns = (TextColumn("{task.description:26}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("", total=len(MODELS) * seeds)
@@ -159,38 +403,63 @@ def tour(
     if as_json:
         _print_json([asdict(row) for row in rows])
         return
-    console = Console(highlight=False)
-    console.print(_table(rows, spread=seeds > 1))
+    screen = console()
+    screen.print(_table(rows, screen, spread=seeds > 1))
     for sentence in what_to_notice(rows):
-        console.print(f"• {sentence}", markup=False)
+        screen.print(f"• {sentence}", markup=False)
 
 
-def _find(name: str) -> Entry:
+def _find(name: str, argument: str = "ENTRY") -> Entry:
     try:
         return find(name)
     except KeyError as error:
-        raise typer.BadParameter(error.args[0], param_hint="ENTRY") from error
+        raise typer.BadParameter(error.args[0], param_hint=argument) from error
 
 
-def _print_overview() -> None:
-    console = Console(highlight=False)
+def _print_overview(answers: "Answers") -> None:
+    from itertools import islice
+
+    from rich.table import Table
+
+    from lexicon.terminal.learning import is_finished, learn_next, questions
+    from lexicon.terminal.screen import console
+
+    screen = console()
     for chapter, description in chapters().items():
-        console.print(f"\n[bold]{description}[/bold]")
+        listed = entries(chapter)
+        if not listed:
+            continue
+        screen.print(f"\n[bold]{description}[/]")
+        if answers:
+            done = sum(is_finished(entry, answers) for entry in listed)
+            screen.print(f"{done} of {len(listed)} finished", style="dim")
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(style="cyan", no_wrap=True, min_width=27)
         table.add_column()
-        for entry in entries(chapter):
-            table.add_row(entry.slug, entry.title)
-        console.print(table)
-    console.print("\nStart with  lexicon tour  or  lexicon read neuron")
-    console.print("Then turn a knob:  lexicon run k_wta --set K=1")
+        for entry in listed:
+            state = ""
+            if kept := answers.get(entry.slug):
+                asked = questions(entry)
+                known = sum(kept.get(name, False) for name in asked)
+                state = "finished" if known == len(asked) else f"{known} of {len(asked)}"
+            table.add_row(entry.slug, entry.title + (f" [dim]({state})[/]" if state else ""))
+        screen.print(table)
+    if answers:
+        upcoming = [entry.slug for entry in islice(learn_next(answers), 3)]
+        screen.print(f"\nLearn next: [cyan]{', '.join(upcoming) or 'all is finished'}[/]")
+        screen.print("Read one:  lexicon read ENTRY    Finish it:  lexicon quiz ENTRY")
+    else:
+        screen.print("\nStart with  lexicon tour  or  lexicon read neuron")
+        screen.print("Then turn a knob:  lexicon run k_wta --set K=1")
 
 
-def _table(rows: "list[Row]", *, spread: bool) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("model", no_wrap=True)
+def _table(rows: "list[Row]", screen: "Console", *, spread: bool) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2 if screen.width >= 78 else 1, 0, 0), pad_edge=False)
+    table.add_column("model")
     for heading in ("accuracy", "connections", "bytes", "FLOPs", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         table.add_row(
             row.model,
@@ -203,13 +472,27 @@ def _table(rows: "list[Row]", *, spread: bool) -> Table:
     return table
 
 
+def _answers() -> "Answers":
+    from lexicon.terminal.progress import read_answers
+
+    try:
+        return read_answers(say=_say)
+    except OSError as error:
+        _say(f"what you have finished cannot be read: {error}")
+        return {}
+
+
 @contextmanager
 def _catalog_errors() -> Iterator[None]:
     try:
         yield
     except CatalogError as error:
-        typer.echo(f"lexicon: {error}", err=True)
+        _say(str(error))
         raise typer.Exit(1) from error
+
+
+def _say(message: str) -> None:
+    typer.echo(f"lexicon: {message}", err=True)
 
 
 def _print_json(value: object) -> None:

@@ -3,21 +3,35 @@
 import ast
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import IO, cast
 
 from lexicon.catalog import Entry, Knob, turn
+from lexicon.terminal import runner
 
-__all__ = ["Run", "changed_lines", "parse_settings", "run_command", "run_example"]
+__all__ = [
+    "Process",
+    "Run",
+    "parse_settings",
+    "parse_sweep",
+    "run_command",
+    "run_example",
+    "run_examples",
+    "setting_name",
+    "turned_source",
+]
 
-# The source arrives on standard input, under its file's name: a traceback then shows its lines.
-_RUNNER = """
-import sys
-source = sys.stdin.read()
-exec(compile(source, sys.argv[1], "exec"), {"__name__": "__main__", "__file__": sys.argv[1]})
-"""
+TIMEOUT = 60.0
+_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,7 @@ class Run:
     output : str
         What it printed.
     errors : str
-        What it printed to standard error, tracebacks included.
+        What it printed to standard error, a traceback included, and why it was ended if it was.
     exit_code : int
         0 where it succeeded.
     """
@@ -37,6 +51,121 @@ class Run:
     output: str
     errors: str
     exit_code: int
+
+
+class Process:
+    """An example that is running.
+
+    Parameters
+    ----------
+    source : bytes
+        What to run.
+    path : Path
+        Its file, for tracebacks and for what it imports from beside it.
+    timeout : float
+        Seconds after which it is ended. It also is after a megabyte of output.
+    """
+
+    def __init__(self, source: bytes, path: Path, *, timeout: float = TIMEOUT) -> None:
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._too_much = False
+        self._process = subprocess.Popen(
+            # -P: no module of the current folder stands in for one of the library's.
+            [sys.executable, "-P", runner.__file__, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Examples are small: a second BLAS thread only waits, twenty times longer on a busy
+            # core. Unbuffered: what was printed before the end is there when it is ended.
+            env={
+                "OPENBLAS_NUM_THREADS": "1",
+                **os.environ,
+                "PYTHONUTF8": "1",
+                "PYTHONUNBUFFERED": "1",
+            },
+            # Its own group, so that it can be ended with all it started.
+            start_new_session=True,
+        )
+        started = self._process
+        stdin, stdout, stderr = cast(
+            "tuple[IO[bytes], IO[bytes], IO[bytes]]",
+            (started.stdin, started.stdout, started.stderr),
+        )
+        self._output, self._errors = bytearray(), bytearray()
+        self._threads = [
+            Thread(target=self._keep, args=(stdout, self._output), daemon=True),
+            Thread(target=self._keep, args=(stderr, self._errors), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        with suppress(BrokenPipeError), stdin:  # its exit code tells if it ended before it read
+            stdin.write(source)
+
+    def wait(self) -> Run:
+        """Wait until it has ended or was ended, and return what it left behind."""
+        while (run := self.poll(self._timeout)) is None:
+            pass
+        return run
+
+    def poll(self, seconds: float) -> Run | None:
+        """Wait for the end, but not long.
+
+        Parameters
+        ----------
+        seconds : float
+            How long at most.
+
+        Returns
+        -------
+        Run or None
+            What it left behind; None if it still runs.
+        """
+        try:
+            self._process.wait(max(0.0, min(seconds, self._deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() < self._deadline:
+                return None
+            self.end()
+            return self._left_behind(f"ended after {self._timeout:g} seconds")
+        except BaseException:
+            self.end()
+            raise
+        self.end()  # whatever it left running in the background
+        if self._too_much:
+            return self._left_behind(f"ended after {_MOST_BYTES:,} bytes of output")
+        code = self._process.returncode
+        if code < 0:
+            return self._left_behind(f"ended by {signal.Signals(-code).name}")
+        if code and not self._errors:
+            return self._left_behind(f"ended with exit code {code}")
+        return self._left_behind("")
+
+    def end(self) -> None:
+        """End the process, and all it started."""
+        if os.name == "posix":
+            with suppress(ProcessLookupError, PermissionError):  # nothing is left of the group
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+        self._process.wait()
+        for thread in self._threads:
+            thread.join(1.0)  # not for ever: a daemon that it started may hold on to its output
+
+    def _keep(self, pipe: IO[bytes], kept: bytearray) -> None:
+        for chunk in iter(partial(os.read, pipe.fileno(), 65_536), b""):
+            kept += chunk[: _MOST_BYTES - len(kept)]
+            if len(kept) >= _MOST_BYTES and not self._too_much:
+                self._too_much = True
+                self._process.kill()
+        pipe.close()
+
+    def _left_behind(self, reason: str) -> Run:
+        output = self._output.decode(errors="replace").replace("\r\n", "\n")
+        errors = self._errors.decode(errors="replace").replace("\r\n", "\n")
+        if not reason:
+            return Run(output, errors, self._process.returncode)
+        return Run(output, f"{errors}{reason}\n", self._process.returncode or 1)
 
 
 def parse_settings(entry: Entry, settings: list[str]) -> dict[Knob, object]:
@@ -60,25 +189,73 @@ def parse_settings(entry: Entry, settings: list[str]) -> dict[Knob, object]:
         If a setting has no ``=``, names no knob, or its value is not a literal of the type that
         the knob has.
     """
-    knobs = {knob.name: knob for knob in entry.knobs}
     values: dict[Knob, object] = {}
     for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise ValueError(f"{setting!r} must be NAME=VALUE")
-        if name not in knobs:
-            raise ValueError(f"{entry.slug} has no knob {name!r}; it has {', '.join(knobs)}")
-        kind = type(knobs[name].value)
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            raise ValueError(f"{name} must be {kind.__name__}, got {text!r}")
-        values[knobs[name]] = value
+        knob, text = _named(entry, setting)
+        values[knob] = _value(knob, text)
     return values
+
+
+def parse_sweep(entry: Entry, sweep: str) -> tuple[Knob, list[object]]:
+    """Read a sweep such as ``K=1,2,5`` against an example's knobs.
+
+    Parameters
+    ----------
+    entry : Entry
+        The entry whose example has the knobs.
+    sweep : str
+        ``NAME=literal[,literal...]``; quotes around strings may be left out.
+
+    Returns
+    -------
+    knob : Knob
+        The knob to turn.
+    values : list of object
+        What to turn it to, in turn.
+
+    Raises
+    ------
+    ValueError
+        As `parse_settings`, and if a value comes twice.
+    """
+    knob, text = _named(entry, sweep)
+    try:
+        texts = [repr(value) for value in ast.literal_eval(f"({text},)")]
+    except (ValueError, SyntaxError):
+        texts = [part.strip() for part in text.split(",")]
+    values = [_value(knob, one) for one in texts]
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise ValueError(f"{knob.name} has the value {value!r} twice")
+    return knob, values
+
+
+def _named(entry: Entry, setting: str) -> tuple[Knob, str]:
+    knobs = {knob.name: knob for knob in entry.knobs}
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise ValueError(f"{setting!r} must be NAME=VALUE")
+    if name not in knobs:
+        raise ValueError(f"{entry.slug} has no knob {name!r}; it has {', '.join(knobs)}")
+    return knobs[name], text
+
+
+def _value(knob: Knob, text: str) -> object:
+    kind = type(knob.value)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{knob.name} must be {kind.__name__}, got {text!r}")
+    return value
+
+
+def setting_name(values: dict[Knob, object]) -> str:
+    """Return settings as a person would write them: ``K = 3, SEED = 1``, or ``default``."""
+    return ", ".join(f"{knob.name} = {value!r}" for knob, value in values.items()) or "default"
 
 
 def run_command(entry: Entry, knob: Knob, value: object) -> str:
@@ -101,8 +278,29 @@ def run_command(entry: Entry, knob: Knob, value: object) -> str:
     return f"lexicon run {entry.slug} --set {shlex.quote(f'{knob.name}={value}')}"
 
 
+def turned_source(entry: Entry, settings: dict[Knob, object] | None = None) -> str:
+    """Return an example's source with knobs turned.
+
+    Parameters
+    ----------
+    entry : Entry
+        The entry.
+    settings : dict of Knob to object, optional
+        Other values for its knobs.
+
+    Returns
+    -------
+    str
+        The source.
+    """
+    source = entry.example.read_text(encoding="utf-8")
+    for knob, value in (settings or {}).items():
+        source = turn(source, knob, value)
+    return source
+
+
 def run_example(
-    entry: Entry, settings: dict[Knob, object] | None = None, *, timeout: float = 60.0
+    entry: Entry, settings: dict[Knob, object] | None = None, *, timeout: float = TIMEOUT
 ) -> Run:
     """Run an entry's example.
 
@@ -119,43 +317,44 @@ def run_example(
     -------
     Run
         What happened.
-
-    Raises
-    ------
-    subprocess.TimeoutExpired
-        If it took longer than `timeout`.
     """
-    source = entry.example.read_text(encoding="utf-8")
-    for knob, value in (settings or {}).items():
-        source = turn(source, knob, value)
-    finished = subprocess.run(
-        [sys.executable, "-c", _RUNNER, str(entry.example)],
-        input=source,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=timeout,
-        # Examples are small: a second BLAS thread only waits, twenty times longer on a busy core.
-        env={"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONUTF8": "1"},
-        check=False,
-    )
-    return Run(finished.stdout, finished.stderr, finished.returncode)
+    source = turned_source(entry, settings)
+    return Process(source.encode(), entry.example, timeout=timeout).wait()
 
 
-def changed_lines(before: str, after: str) -> list[bool]:
-    """Say of each line of a run's output whether it differs from the run before.
+def run_examples(
+    entry: Entry, all_settings: list[dict[Knob, object]], *, timeout: float = TIMEOUT
+) -> list[Run]:
+    """Run an entry's example with several settings, as many at once as there are cores.
 
     Parameters
     ----------
-    before, after : str
-        Two outputs.
+    entry : Entry
+        The entry.
+    all_settings : list of dict of Knob to object
+        The settings.
+    timeout : float, default 60.0
+        Seconds after which a run is ended.
 
     Returns
     -------
-    list of bool
-        True for each line of `after` that is new or different.
+    list of Run
+        What happened, in the order of the settings.
     """
-    old, new = before.splitlines(), after.splitlines()
-    changed = [True] * len(new)
-    for block in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
-        changed[block.b : block.b + block.size] = [False] * block.size
-    return changed
+    started: list[Process] = []
+
+    def run(settings: dict[Knob, object]) -> Run:
+        source = turned_source(entry, settings)
+        process = Process(source.encode(), entry.example, timeout=timeout)
+        started.append(process)
+        return process.wait()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            return list(pool.map(run, all_settings))
+        except BaseException:
+            # Ctrl-C reaches this thread only: the others would wait for their examples' ends.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in started:
+                process.end()
+            raise

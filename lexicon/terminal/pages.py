@@ -6,7 +6,7 @@ from collections.abc import Callable
 from lexicon.catalog import Entry
 from lexicon.terminal.examples import run_command
 
-__all__ = ["fenced", "filled_page", "terminal_page"]
+__all__ = ["fenced", "filled_page", "plain_markdown", "plain_text", "section", "terminal_page"]
 
 
 def filled_page(entry: Entry, *, run: str, link: Callable[[Entry], str]) -> str:
@@ -45,13 +45,15 @@ def filled_page(entry: Entry, *, run: str, link: Callable[[Entry], str]) -> str:
     return page
 
 
-def terminal_page(entry: Entry) -> str:
+def terminal_page(entry: Entry, *, width: int = 80) -> str:
     """Return an entry's page for a terminal, which cannot fold answers or follow links.
 
     Parameters
     ----------
     entry : Entry
         The entry.
+    width : int, default 80
+        Columns that a formula may take.
 
     Returns
     -------
@@ -67,11 +69,7 @@ def terminal_page(entry: Entry) -> str:
         run=f"{example}\n\nRun it with `lexicon run {entry.slug}`, then turn a knob:\n\n{knobs}",
         link=lambda other: f"`{other.slug}`",
     )
-    page = re.sub(r"\[([^\]]+)\]\([^)\s]+\.md[^)]*\)", r"\1", page)
-    # Every second part is code, in which a dollar is a dollar.
-    parts = re.split(r"(^`{3,}.*?^`{3,}$|`[^`\n]+`)", page, flags=re.MULTILINE | re.DOTALL)
-    parts[::2] = [_with_plain_formulas(part) for part in parts[::2]]
-    page = "".join(parts)
+    page = plain_markdown(page, width=width)
     lines, inside_answer = [], False
     for line in page.splitlines():
         question = re.fullmatch(r'\?\?\? question "(.*)"', line)
@@ -86,32 +84,78 @@ def terminal_page(entry: Entry) -> str:
     return "\n".join(lines)
 
 
-def _with_plain_formulas(text: str) -> str:
-    from pylatexenc.latex2text import (
-        LatexNodes2Text,
-        MacroTextSpec,
-        get_default_latex_context_db,
-    )
+def section(page: str, heading: str) -> str:
+    """Return one section of a page, its heading included.
 
-    signs = {"frac": "(%s)/(%s)", "top": "ᵀ", "quad": "   ", ",": " ", "lVert": "‖", "rVert": "‖"}
-    context = get_default_latex_context_db()
-    macros = [MacroTextSpec(name, sign) for name, sign in signs.items()]
-    context.add_context_category("lexicon", prepend=True, macros=macros)
-    converter = LatexNodes2Text(
-        latex_context=context, keep_braced_groups=True, strict_latex_spaces="based-on-source"
-    )
+    Parameters
+    ----------
+    page : str
+        Markdown.
+    heading : str
+        One of `lexicon.catalog.SECTIONS`.
 
-    def plain(tex: str) -> str:
-        return str(converter.latex_to_text(tex)).replace("^ᵀ", "ᵀ").strip()
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    _, found, rest = page.partition(f"\n## {heading}\n")
+    return f"## {heading}\n{rest}".partition("\n## ")[0] if found else ""
+
+
+def plain_markdown(text: str, *, width: int = 80) -> str:
+    """Replace what a terminal cannot show: formulas by signs, pictures and links by words.
+
+    Parameters
+    ----------
+    text : str
+        Markdown as on the site.
+    width : int, default 80
+        Columns that a formula may take.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    # Every second part is code, in which a dollar is a dollar.
+    parts = re.split(r"(^`{3,}.*?^`{3,}$|`[^`\n]+`)", text, flags=re.MULTILINE | re.DOTALL)
+    parts[::2] = [_without_formulas_and_links(part, width) for part in parts[::2]]
+    return "".join(parts)
+
+
+def plain_text(text: str) -> str:
+    """Return a sentence of a page without any markup.
+
+    Parameters
+    ----------
+    text : str
+        Markdown as on the site.
+
+    Returns
+    -------
+    str
+        The words.
+    """
+    text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", plain_markdown(text))
+    return re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)[*`]", "", text))
+
+
+def _without_formulas_and_links(text: str, width: int) -> str:
+    text = re.sub(r"!\[([^\]]+)\]\([^)]+\)", r"*On the site there is a figure here:* \1", text)
+    text = re.sub(r"\[([^\]]+)\]\([^)\s]+\.md[^)]*\)", r"\1", text)
+    if "$" not in text:
+        return text
+    from lexicon.terminal.formulas import display, inline
 
     text = re.sub(
         r"^\$\$\n(.+?)\n\$\$$",
-        lambda match: fenced("text", plain(match[1])),
+        lambda match: fenced("text", display(match[1], width)),
         text,
         flags=re.MULTILINE | re.DOTALL,
     )
     return re.sub(
-        r"\$([^$]+)\$", lambda match: re.sub(r"([\\_*\[\]<>])", r"\\\1", plain(match[1])), text
+        r"\$([^$]+)\$", lambda match: re.sub(r"([\\_*\[\]<>^~])", r"\\\1", inline(match[1])), text
     )
 
 

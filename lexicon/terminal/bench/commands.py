@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from lexicon.terminal.help import examples
 
 app = typer.Typer(help="Measure dense against sparse, fairly, on this machine.")
 
@@ -29,7 +29,10 @@ Sparsities = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog=examples("bench", "bench --sparsity 0.9 --width 2000", "bench --plot steps.svg"),
+)
 def steps(
     context: typer.Context,
     sparsity: Sparsities = None,
@@ -44,6 +47,7 @@ def steps(
     if context.invoked_subcommand:
         return
     from lexicon.terminal.bench.steps import WARM_UP, measure_steps
+    from lexicon.terminal.screen import console
 
     sparsities = _checked(sparsity or [0.8, 0.9, 0.95, 0.98, 0.99])
     with _refusals(), _progress(WARM_UP + rounds) as advance:
@@ -60,11 +64,11 @@ def steps(
     from lexicon.terminal.bench.tables import crossings
 
     for contestant, verdict in crossings(rows).items():
-        Console(highlight=False).print(f"{contestant}: {verdict}")
+        console().print(f"{contestant}: {verdict}")
     _print_circumstances(rows[0], f"{rounds} rounds in turns: median, fastest–slowest")
 
 
-@app.command()
+@app.command(epilog=examples("bench gradient", "bench gradient --width 2000 --threads 2"))
 def gradient(
     width: Width = 1000,
     batch: Batch = 128,
@@ -73,7 +77,7 @@ def gradient(
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time the ways to a sampled gradient on both sides of their crossing."""
+    """Time the ways to a sampled gradient against each other."""
     from lexicon.terminal.bench.gradient import DENSITIES, measure_gradient
 
     with _refusals(), _progress(len(DENSITIES)) as advance:
@@ -89,7 +93,7 @@ def gradient(
     _print_circumstances(rows[0], f"{rounds} rounds in turns: median, fastest–slowest")
 
 
-@app.command()
+@app.command(epilog=examples("bench scale", "bench scale --neurons 1000000"))
 def scale(
     neurons: Annotated[
         list[int] | None,
@@ -105,11 +109,15 @@ def scale(
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Build, train and rewire very wide sparse networks, each in a process of its own."""
+    """Build, train and rewire very wide sparse networks.
+
+    Each runs in a process of its own, so that its memory is its own.
+    """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     from lexicon.terminal.bench.scale import measure_scale
+    from lexicon.terminal.screen import console
 
     sizes = neurons or [1_000_000]
     measure = partial(
@@ -131,13 +139,16 @@ def scale(
             advance("networks")
     if _finish("scale", rows, plot, as_json):
         return
-    Console(highlight=False).print(
+    console().print(
         "peak: the most memory that the process held; data: what it held before the network"
     )
     _print_circumstances(rows[0], f"medians of {rounds} steps")
 
 
-@app.command("accuracy")
+@app.command(
+    "accuracy",
+    epilog=examples("bench accuracy", "bench accuracy --data fashion-mnist --jobs 2"),
+)
 def accuracy_(
     data: Annotated[str, typer.Option(help="digits, fashion-mnist or mnist.")] = "fashion-mnist",
     sparsity: Sparsities = None,
@@ -159,14 +170,16 @@ def accuracy_(
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train dense, static sparse and rewired networks with equal budgets.
+    """Train dense, static and rewired networks to the end.
 
-    Finished trainings are kept in a file. Run the same command again and it continues there.
+    All have the same number of epochs and the same schedule. Finished trainings are kept in a file:
+    run the same command again and it continues there.
     """
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     from lexicon.terminal.bench.accuracy import CONTESTANTS, DATA, measure_accuracy, summarise
     from lexicon.terminal.bench.sweep import ClusterError
+    from lexicon.terminal.screen import console
 
     contestants = contestant or list(CONTESTANTS)
     for given, allowed, option in (
@@ -206,12 +219,12 @@ def accuracy_(
     rows = summarise(trainings, target)
     if _finish("accuracy", rows, plot, as_json):
         return
-    Console(highlight=False).print(
+    console().print(
         f"test accuracy after the last of {epochs} epochs, mean ± standard deviation of {seeds} "
         f"seeds; MFLOP of a training step for one sample"
     )
     if jobs > 1:
-        Console(highlight=False).print(
+        console().print(
             f"{jobs} trainings ran at once: their seconds are longer than those of one alone"
         )
     _print_circumstances(rows[0], "one thread each")
@@ -248,7 +261,9 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
         TimeRemainingColumn,
     )
 
-    errors = Console(stderr=True)
+    from lexicon.terminal.screen import console
+
+    errors = console(stderr=True)
     columns = (
         TextColumn("{task.description:12}"),
         BarColumn(),
@@ -266,6 +281,8 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
 
 def _finish(name: str, rows: list[dict[str, Any]], plot: Path | None, as_json: bool) -> bool:
     """Draw, and print JSON or a table; return whether that is all there is to say."""
+    from lexicon.terminal.screen import console
+
     for row in rows:
         row["command"] = _command()
     if plot:
@@ -282,12 +299,14 @@ def _finish(name: str, rows: list[dict[str, Any]], plot: Path | None, as_json: b
     from lexicon.terminal.bench.tables import TABLES
 
     headings, cells = TABLES[name](rows)
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
     for line in cells:
         table.add_row(*line)
-    Console(highlight=False).print(table)
+    console().print(table)
     return False
 
 
@@ -303,7 +322,9 @@ def _command() -> str:
 
 
 def _print_circumstances(row: dict[str, Any], how: str) -> None:
-    console = Console(highlight=False)
+    from lexicon.terminal.screen import console
+
+    screen = console()
     threads = f"; {row['threads']} thread{'s' * (row['threads'] > 1)}" if "threads" in row else ""
-    console.print(f"{how}{threads}", style="dim")
-    console.print(f"{row['machine']}; {row['versions']}; {row['date']}", style="dim")
+    screen.print(f"{how}{threads}", style="dim")
+    screen.print(f"{row['machine']}; {row['versions']}; {row['date']}", style="dim")

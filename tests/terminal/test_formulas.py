@@ -1,0 +1,92 @@
+import re
+import unicodedata
+from collections import Counter
+
+import pytest
+
+from lexicon.catalog import entries
+from lexicon.terminal.formulas import display, inline
+
+
+@pytest.mark.parametrize(
+    ("tex", "sign"),
+    [
+        (r"y = x W^\top + b", "y = xWᵀ + b"),
+        (r"n_\text{in}", "nᵢₙ"),
+        (r"\sum_j dy_{nj} \, W_{ji}", "Σⱼ dyₙⱼ Wⱼᵢ"),
+        (r"\sigma(x)(1 - \sigma(x))", "σ(x)(1 - σ(x))"),
+        (r"-1 \cdot 10", "-1⋅10"),
+        (r"x = -\frac{1}{3}", "x = -1/3"),
+        (r"\frac{1}{2}(y - 1)^2", "1/2 (y - 1)²"),
+        (r"\frac{\eta}{2 - \eta} \cdot \frac{5}{3} = \frac{5}{9}", "η/(2 - η) ⋅ 5/3 = 5/9"),
+        (r"\sqrt{3^2 + 4^2} = 5", "√(3² + 4²) = 5"),
+        (r"\lVert g \rVert", "∥g∥"),
+        (r"dx = dy \odot f'(x)", "dx = dy ⊙ f'(x)"),
+        ("W_{2,ij}", "W_{2,ij}"),
+        (r"\log p_j", "log pⱼ"),
+    ],
+)
+def test_inline_formulas_take_one_line(tex, sign):
+    assert inline(tex) == sign
+
+
+def test_display_formulas_are_drawn_as_on_paper():
+    assert display(r"p = \frac{a}{b + c}").splitlines() == [
+        "        a",
+        " p = ╶─────╴",
+        "      b + c",
+    ]
+    assert display(r"\begin{pmatrix} 1 & 22 \\ 3 & 4 \end{pmatrix}").splitlines() == [
+        " ⎛1 22⎞",
+        " ⎝3 4 ⎠",
+    ]
+    assert display(r"y = \begin{cases} x & \text{if } x > 0 \\ 0 & \text{else} \end{cases}") == (
+        "     ⎧x  if x > 0\n y = ⎩0  else"
+    )
+
+
+def test_what_is_too_wide_is_broken_at_a_quad():
+    tex = r"\text{first} = \frac{1}{2}, \qquad \text{second} = \begin{pmatrix} 1 & \quad 2"
+    tex += r" \end{pmatrix}"
+    assert len(display(tex, 80).splitlines()) == 3
+    narrow = display(tex, 25).splitlines()
+    assert len(narrow) == 4
+    assert max(map(len, narrow)) <= 25
+    assert "second" in narrow[3]
+
+
+def test_a_command_that_cannot_be_drawn_is_an_error():
+    for tex in (r"\unheardof{x}", r"\frac{1}", "x_{", "∑", r"\genfrac{a}"):
+        for draw in (display, inline):
+            with pytest.raises(ValueError, match="in the formula"):
+                draw(tex)
+    assert inline("a ? b") == "a?b"
+
+
+def formulas(entry):
+    page = entry.page.read_text(encoding="utf-8")
+    page = re.sub(r"^`{3,}.*?^`{3,}$|`[^`\n]+`", "", page, flags=re.MULTILINE | re.DOTALL)
+    for tex in re.findall(r"\$\$\n(.+?)\n\$\$", page, flags=re.DOTALL):
+        yield display, tex
+    for tex in re.findall(r"\$([^$]+)\$", re.sub(r"\$\$.+?\$\$", "", page, flags=re.DOTALL)):
+        yield inline, tex
+
+
+def letters(text):
+    """Count letters and digits; those that TeX writes as words count as such in both."""
+    text = re.sub(r"\\(?:log|ln|max|min|tanh|exp)(?![a-z])", lambda m: m[0][1:], text)
+    text = text.replace(r"\top", "T")
+    text = re.sub(r"\\(?:begin|end)\{\w+\}|\\[a-zA-Z]+|\\.", " ", text)
+    text = text.replace("ᵧ", "y")  # there is no subscript y: a gamma stands in
+    text = text.replace("Σ", "").replace("√", "")
+    return Counter(re.sub(r"[^a-zA-Z0-9]", "", unicodedata.normalize("NFKC", text)))
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.slug)
+def test_no_letter_of_any_formula_is_lost(entry):
+    for draw, tex in formulas(entry):
+        drawn = draw(tex)
+        assert letters(drawn) == letters(tex), drawn
+        assert "?" not in drawn
+        assert "\\" not in drawn
+        assert draw is display or "\n" not in drawn

@@ -1,0 +1,44 @@
+import pytest
+
+from lexicon.catalog import SECTIONS, entries, find
+from lexicon.terminal.pages import fenced, plain_markdown, plain_text, section, terminal_page
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.slug)
+def test_every_page_is_filled(entry):
+    page = terminal_page(entry)
+    assert "<!--" not in page
+    assert "???" not in page
+    assert entry.module.read_text(encoding="utf-8").rstrip() in page
+    assert entry.example.read_text(encoding="utf-8").rstrip() in page
+    assert all(reference in page for reference in entry.references)
+    assert all(f"`{other.slug}`" in page for other in entry.prerequisites)
+    assert all(check.question.replace("`", "") for check in entry.checks)
+
+
+def test_the_sections_of_a_page_are_the_page():
+    page = terminal_page(find("k_wta"))
+    parts = [section(page, heading) for heading in SECTIONS]
+    assert all(part.startswith("## ") for part in parts)
+    title = page.partition("\n## ")[0]
+    assert "\n".join([title, *parts]) == page
+
+
+def test_links_pictures_and_formulas_become_words():
+    text = (
+        "See [mask](mask.md#a), [x](https://x.org) and ![three lines](a.svg):\n\n"
+        "$$\ny = x^2\n$$\n\nwith $x_i$ and `a$b$c`."
+    )
+    assert plain_markdown(text) == (
+        "See mask, [x](https://x.org) and *On the site there is a figure here:* three lines:\n\n"
+        "```text\n y = x²\n```\n\nwith xᵢ and `a$b$c`."
+    )
+
+
+def test_signs_of_a_formula_are_not_markup():
+    assert plain_markdown("$W_{2,ij}$ and $a * b$") == r"W\_{2,ij} and a\*b"
+    assert plain_text("**No** `W` $W_{2,ij}$ [mask](mask.md)") == "No W W_{2,ij} mask"
+
+
+def test_a_fence_is_longer_than_any_inside():
+    assert fenced("text", "a\n````\nb") == "`````text\na\n````\nb\n`````"

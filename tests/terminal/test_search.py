@@ -1,0 +1,64 @@
+import pytest
+
+from lexicon.catalog import entries
+from lexicon.terminal.search import search
+
+
+def found(words):
+    return [hit.entry.slug for hit in search(words)]
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.slug)
+def test_every_entry_is_found_first_by_its_name_and_its_title(entry):
+    assert found(entry.slug)[0] == entry.slug
+    assert found(entry.title)[0] == entry.slug
+    assert found(entry.title.upper())[0] == entry.slug
+
+
+@pytest.mark.parametrize(
+    ("words", "slugs"),
+    [
+        ("kwta", ["k_wta"]),
+        ("k-WTA", ["k_wta"]),
+        ("k_wta", ["k_wta"]),
+        ("CSRLinear", ["csr_layer"]),
+        ("csr linear", ["csr_layer"]),
+        ("dead neurons", ["k_wta", "activation"]),
+        ("prune small weights", ["magnitude_prune"]),
+        ("pruning", ["magnitude_prune"]),
+        ("erdos renyi", ["erdos_renyi"]),
+        ("million", ["million_neurons"]),
+        # misspelt
+        ("momentm", ["momentum"]),
+        ("maks", ["mask"]),
+        ("rewirring", ["rewiring"]),
+        ("softmaks", ["softmax"]),
+        ("backpropogation", ["backpropagation"]),
+        ("crossentropy", ["cross_entropy"]),
+    ],
+)
+def test_words_find_what_a_person_means(words, slugs):
+    assert found(words)[: len(slugs)] == slugs
+
+
+def test_the_matching_sentence_is_shown():
+    hit = search("dead neurons")[0]
+    assert "dead neurons" in hit.line
+    assert set(hit.matched) == {"dead", "neuron"}
+    (hit,) = [hit for hit in search("cortex") if hit.entry.slug == "k_wta"]
+    assert hit.line.startswith("The model is the cortex")
+
+
+@pytest.mark.parametrize("words", ["", "  ", "xyzzyq", "?!", "_", "$$"])
+def test_nothing_is_found_for_nothing(words):
+    assert search(words) == []
+
+
+def test_entries_with_all_words_come_before_those_with_one():
+    hits = search("winners cortex")
+    assert hits[0].entry.slug == "k_wta"
+    assert set(hits[0].matched) <= {"winner", "cortex"}
+
+
+def test_as_many_as_asked_for():
+    assert len(search("the", limit=3)) == 3
