@@ -14,11 +14,13 @@ __all__ = [
     "CatalogError",
     "Check",
     "Entry",
+    "Figure",
     "Knob",
     "SECTIONS",
     "chapters",
     "entries",
     "find",
+    "forget",
     "imported_files",
     "turn",
 ]
@@ -91,6 +93,22 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """What a page's figure says of itself.
+
+    Parameters
+    ----------
+    caption : str
+        What to see in it.
+    alternative : str
+        What it shows, for those who cannot see it.
+    """
+
+    caption: str
+    alternative: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """One concept: a module, a page and an example at the same place in three wings.
 
@@ -124,6 +142,11 @@ class Entry:
     def example(self) -> Path:
         """Return the example's file."""
         return _ROOT / "examples" / self.chapter / f"{self.slug}.py"
+
+    @property
+    def figure_code(self) -> Path:
+        """Return the file that draws the page's figure; not every page has one."""
+        return self.page.with_suffix(".py")
 
     @cached_property
     def title(self) -> str:
@@ -227,6 +250,18 @@ class Entry:
         return checks
 
     @cached_property
+    def figure(self) -> Figure | None:
+        """Return the caption and the alternative text of the page's figure, if it has one."""
+        if not self.figure_code.is_file():
+            return None
+        docstring = ast.get_docstring(_parse(self.figure_code)) or ""
+        caption, _, alternative = docstring.partition("\n\n")
+        if not alternative.strip():
+            what = "the docstring must be a caption, an empty line, and an alternative text"
+            raise CatalogError(self.figure_code, 1, what)
+        return Figure(" ".join(caption.split()), " ".join(alternative.split()))
+
+    @cached_property
     def _docstring(self) -> str:
         docstring = ast.get_docstring(_parse(self.module))
         if not docstring:
@@ -263,6 +298,11 @@ def entries(chapter: str | None = None) -> list[Entry]:
 
 
 _ENTRIES: list[Entry] = []
+
+
+def forget() -> None:
+    """Read all files anew from now on: some have changed."""
+    _ENTRIES.clear()
 
 
 def find(slug: str) -> Entry:

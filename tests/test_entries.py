@@ -84,6 +84,23 @@ def test_wings_hold_the_listed_entries_and_nothing_else(chapter):
         },
     }
     assert wings == dict.fromkeys(wings, listed)
+    assert {p.stem for p in (ROOT / "docs" / chapter).glob("*.py")} <= listed
+
+
+@each_entry
+def test_a_figure_says_what_to_see_and_is_drawn_by_the_entry_itself(entry):
+    placed = entry.page.read_text(encoding="utf-8").count("\n\n<!-- figure -->\n\n")
+    assert placed == (entry.figure is not None)
+    if entry.figure:
+        assert 8 <= len(entry.figure.caption.split()) <= 60
+        assert 15 <= len(entry.figure.alternative.split()) <= 150
+        tree = parsed(entry.figure_code)
+        imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        imported += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+        assert entry.name in imported
+        tops = {name.split(".")[0] for name in imported}
+        assert tops <= {"lexicon", "numpy", "matplotlib"} | sys.stdlib_module_names
+        assert len(entry.figure_code.read_text(encoding="utf-8").splitlines()) <= 70
 
 
 def test_slugs_are_unique():
@@ -269,7 +286,8 @@ def test_entries_import_nothing_beyond_numpy_and_scipy():
     )
     tops, ours = (line.split() for line in finished.stdout.splitlines())
     foreign = {"typer", "rich", "watchfiles", "platformdirs", "pylatexenc", "threadpoolctl"}
-    foreign |= {"matplotlib", "mkdocs", "ziamath", "sklearn", "hypothesis", "pytest"}
+    foreign |= {"matplotlib", "mkdocs", "math_core", "sklearn", "hypothesis", "pytest"}
+    foreign |= {"filelock", "rapidfuzz", "texicode", "pygments", "psutil", "joblib"}
     assert foreign.isdisjoint(tops)
     assert set(ours) == set(names) | {f"lexicon.{chapter}" for chapter in CHAPTERS}
 

@@ -68,7 +68,9 @@ def test_a_wheel_runs_without_the_checkout(installed_wheel):
     assert "k_wta" in from_wheel(installed_wheel)
     assert "What usually goes wrong?" in from_wheel(installed_wheel, "read", "k_wta")
     printed = from_wheel(installed_wheel, "run", "k_wta", "--set", "K=1")
-    assert "> active per sample   1 to 1 of 64" in printed
+    assert "+ active per sample   1 to 1 of 64" in printed
+    assert "rewiring" in from_wheel(installed_wheel, "path", "rewiring")
+    assert "k_wta" in from_wheel(installed_wheel, "search", "dead neurons")
     code = "import lexicon.catalog as c; print(c.__file__, c.find('k_wta').page)"
     printed = subprocess.run(
         [sys.executable, "-c", code],

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable
 
-from lexicon.catalog import Entry
+from lexicon.catalog import Entry, Figure
 from lexicon.terminal.examples import run_command
 
 __all__ = ["fenced", "filled_page", "plain_markdown", "plain_text", "section", "terminal_page"]
 
 
-def filled_page(entry: Entry, *, run: str, link: Callable[[Entry], str]) -> str:
+def filled_page(
+    entry: Entry, *, run: str, figure: Callable[[Figure], str], link: Callable[[Entry], str]
+) -> str:
     """Return an entry's page with its markers replaced.
 
     Parameters
@@ -18,6 +20,8 @@ def filled_page(entry: Entry, *, run: str, link: Callable[[Entry], str]) -> str:
         The entry.
     run : str
         Markdown for the example and what it does.
+    figure : callable
+        Turns the entry's figure, if it has one, into Markdown.
     link : callable
         Turns another entry into Markdown.
 
@@ -39,6 +43,7 @@ def filled_page(entry: Entry, *, run: str, link: Callable[[Entry], str]) -> str:
     for marker, text in {
         "<!-- source -->": fenced("python", entry.module.read_text(encoding="utf-8")),
         "<!-- run -->": run,
+        "<!-- figure -->": figure(entry.figure) if entry.figure else "",
         "<!-- related -->": "\n\n".join([*related, f"**Sources**\n\n{sources}"]),
     }.items():
         page = page.replace(marker, text)
@@ -67,6 +72,7 @@ def terminal_page(entry: Entry, *, width: int = 80) -> str:
     page = filled_page(
         entry,
         run=f"{example}\n\nRun it with `lexicon run {entry.slug}`, then turn a knob:\n\n{knobs}",
+        figure=lambda figure: f"*Figure, on the site:* {figure.caption} {figure.alternative}",
         link=lambda other: f"`{other.slug}`",
     )
     page = plain_markdown(page, width=width)
