@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -115,11 +117,15 @@ def read(
         with screen.capture() as capture:
             screen.print(Page(page))
     drawn = "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()) + "\n"
-    if screen.is_terminal and not screen.is_dumb_terminal and drawn.count("\n") >= screen.height:
-        from pydoc import pager
+    pager = shlex.split(os.environ.get("PAGER") or "less")
+    long = drawn.count("\n") >= screen.height
+    if screen.is_terminal and not screen.is_dumb_terminal and long and shutil.which(pager[0]):
+        from pydoc import pipepager
 
-        os.environ.setdefault("LESS", "R")  # keep the colours
-        pager(drawn)
+        # `less` has to keep the colours, and to know the signs whatever the locale says.
+        os.environ["LESS"] = f"{os.environ.get('LESS', '')} -R"
+        os.environ["LESSCHARSET"] = "utf-8"
+        pipepager(drawn, shlex.join(pager))
     else:
         sys.stdout.write(drawn)
 
@@ -373,7 +379,7 @@ def search(
             text = Text(line, "dim")
             for stem in hit.matched:
                 text.highlight_regex(rf"(?i)(?<!\w){'[-_]?'.join(stem)}\w*", "bold not dim")
-            screen.print(Padding(text, (0, 0, 0, 4)))
+            screen.print(Padding(text, (0, 0, 0, 4), expand=False))
         if not hits:
             _say(f"nothing is found for {' '.join(words)!r}")
 

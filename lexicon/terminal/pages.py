@@ -1,6 +1,7 @@
 """Fills a page's markers with what the files say: the same words for terminal and site."""
 
 import re
+import textwrap
 from collections.abc import Callable
 
 from lexicon.catalog import Entry, Figure
@@ -125,7 +126,7 @@ def plain_markdown(text: str, *, width: int = 80) -> str:
         Markdown.
     """
     # Every second part is code, in which a dollar is a dollar.
-    parts = re.split(r"(^`{3,}.*?^`{3,}$|`[^`\n]+`)", text, flags=re.MULTILINE | re.DOTALL)
+    parts = re.split(r"(^ *`{3,}.*?^ *`{3,}$|`[^`\n]+`)", text, flags=re.MULTILINE | re.DOTALL)
     parts[::2] = [_without_formulas_and_links(part, width) for part in parts[::2]]
     return "".join(parts)
 
@@ -154,15 +155,15 @@ def _without_formulas_and_links(text: str, width: int) -> str:
         return text
     from lexicon.terminal.formulas import display, inline
 
-    text = re.sub(
-        r"^\$\$\n(.+?)\n\$\$$",
-        lambda match: fenced("text", display(match[1], width)),
-        text,
-        flags=re.MULTILINE | re.DOTALL,
-    )
-    return re.sub(
-        r"\$([^$]+)\$", lambda match: re.sub(r"([\\_*\[\]<>^~])", r"\\\1", inline(match[1])), text
-    )
+    def block(match: re.Match[str]) -> str:
+        margin, tex = match[1], textwrap.dedent(match[2])
+        return textwrap.indent(fenced("text", display(tex, width - len(margin))), margin)
+
+    def within(match: re.Match[str]) -> str:
+        return re.sub(r"([\\_*\[\]<>^~])", r"\\\1", inline(match[1]))
+
+    text = re.sub(r"^( *)\$\$\n(.+?)\n\1\$\$$", block, text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"(?<!\\)\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)", within, text)
 
 
 def fenced(language: str, text: str, options: str = "") -> str:

@@ -1,6 +1,7 @@
 """Finds entries by name, summary and text, also where a word is misspelt."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import log
@@ -13,6 +14,9 @@ __all__ = ["Hit", "search"]
 _NAME, _SUMMARY, _HEADING, _TEXT = 12.0, 6.0, 3.0, 1.0
 # Per cent of letters in common from which on a word may be meant: names are few, words are many.
 _SIMILAR_NAME, _SIMILAR_WORD = 75.0, 80.0
+# Words that say nothing of what is looked for.
+_EMPTY = {"a", "an", "and", "are", "do", "does", "for", "how", "i", "in", "is", "it", "its", "my"}
+_EMPTY |= {"not", "of", "on", "or", "the", "to", "too", "what", "when", "which", "why", "with"}
 _NOT_TEXT = re.compile(
     r"^`{3}.*?^`{3}$|^\$\$.*?^\$\$$|^\|.*?\|$|<!--.*?-->", re.MULTILINE | re.DOTALL
 )
@@ -53,9 +57,10 @@ class _Text:
 
     def sentences(self) -> list[str]:
         found = [self.entry.summary]
-        for paragraph in re.split(r"\n\s*\n", self.page)[1:]:
+        page = re.sub(r'^\?\?\? question "(.*)"$', r"\1", self.page, flags=re.MULTILINE)
+        for paragraph in re.split(r"\n\s*\n|^\s*(?:-|\d+\.) ", page, flags=re.MULTILINE)[1:]:
             found += re.split(r"(?<=[.!?]) ", " ".join(paragraph.split()).lstrip("# "))
-        return found
+        return [sentence for sentence in found if sentence]
 
 
 def search(words: str, *, limit: int = 10) -> list[Hit]:
@@ -72,30 +77,33 @@ def search(words: str, *, limit: int = 10) -> list[Hit]:
     Returns
     -------
     list of Hit
-        Best first: those that have all words, best together in one sentence. Empty if no word is
-        found anywhere.
+        Best first: rare words count most, and more where they stand together in one sentence. Empty
+        if no word is found anywhere.
     """
     texts = [_text(entry) for entry in entries()]
     scores = dict.fromkeys((text.entry for text in texts), 0.0)
-    meant: list[list[str]] = []
-    for word in dict.fromkeys(re.findall(r"[^\W_]+", _joined(words.lower()))):
+    meant: list[tuple[list[str], float]] = []
+    asked = list(dict.fromkeys(re.findall(r"[^\W_]+", _joined(_plain(words)))))
+    for word in [word for word in asked if word not in _EMPTY] or asked:
         stems = [_stem(word)]
         weights = {text.entry: text.weight(stems[0]) for text in texts}
         if not any(weights.values()):
-            stems = _similar(word, texts)
+            stems = _similar(word, texts) if len(word) > 3 else []
             weights = {text.entry: 0.5 * sum(map(text.weight, stems)) for text in texts}
         having = sum(weight > 0 for weight in weights.values())
+        rarity = log(1 + len(texts) / max(having, 1))
         for entry, weight in weights.items():
             # The tenth time that a word occurs says less than the first.
-            scores[entry] += log(1 + len(texts) / max(having, 1)) * weight / (weight + 3)
-        meant.append(stems)
+            scores[entry] += rarity * weight / (weight + 3)
+        meant.append((stems, rarity))
     ranked = sorted((e for e in scores if scores[e]), key=lambda e: -scores[e])[: 3 * limit]
     sentences = {text.entry: text.sentences for text in texts}
     hits = {}
     for entry in ranked:
-        line, matched = _best_sentence(sentences[entry](), meant)
-        hits[entry] = Hit(entry, line, matched)
-        scores[entry] *= 1 + len(matched)
+        line, found = _best_sentence(sentences[entry](), meant)
+        hits[entry] = Hit(entry, line, tuple(found))
+        share = sum(found.values()) / sum(rarity for _, rarity in meant)
+        scores[entry] *= 1 + len(meant) * share
     return [hits[entry] for entry in sorted(hits, key=lambda e: -scores[e])[:limit]]
 
 
@@ -103,10 +111,10 @@ def _text(entry: Entry) -> _Text:
     page = _NOT_TEXT.sub("", entry.page.read_text(encoding="utf-8"))
     module = entry.module.read_text(encoding="utf-8")
     names = re.search(r"^__all__ = \[(.*?)\]", module, re.MULTILINE | re.DOTALL)
-    text = page.lower()
+    text = _plain(page)
     parts = [
-        (_NAME, f"{entry.title} {entry.slug} {names[1] if names else ''}".lower()),
-        (_SUMMARY, entry.summary.lower()),
+        (_NAME, _plain(f"{entry.title} {entry.slug} {names[1] if names else ''}")),
+        (_SUMMARY, _plain(entry.summary)),
         (_HEADING, "\n".join(re.findall(r"^##.*$", text, re.MULTILINE))),
         (_TEXT, text),
     ]
@@ -145,18 +153,29 @@ def _similar(word: str, texts: list[_Text]) -> list[str]:
     )
 
 
-def _best_sentence(sentences: list[str], meant: list[list[str]]) -> tuple[str, tuple[str, ...]]:
-    def matched(sentence: str) -> tuple[str, ...]:
-        text = sentence.lower()
-        both = (text, _joined(text))
-        return tuple(
-            next(stem for stem in stems if any(_occurrences(stem, t) for t in both))
-            for stems in meant
-            if any(_occurrences(stem, t) for stem in stems for t in both)
-        )
+def _best_sentence(
+    sentences: list[str], meant: list[tuple[list[str], float]]
+) -> tuple[str, dict[str, float]]:
+    """Return the sentence with the rarest of the words, and those it has with their rarity."""
 
-    best = max(sentences, key=lambda sentence: len(matched(sentence)))
-    return best, matched(best)
+    def found(sentence: str) -> dict[str, float]:
+        text = _plain(sentence)
+        both = (text, _joined(text))
+        return {
+            next(stem for stem in stems if any(_occurrences(stem, t) for t in both)): rarity
+            for stems, rarity in meant
+            if any(_occurrences(stem, t) for stem in stems for t in both)
+        }
+
+    best = max(sentences, key=lambda sentence: sum(found(sentence).values()))
+    return best, found(best)
+
+
+def _plain(text: str) -> str:
+    """Return a text in lower case, without accents, and in one of the two ways to spell it."""
+    letters = unicodedata.normalize("NFKD", text.lower())
+    without = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return re.sub(r"(?<=\w{3})is(?=(?:e|ed|es|ing|ation|er)s?\b)", "iz", without)
 
 
 def _joined(text: str) -> str:

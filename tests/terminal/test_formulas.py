@@ -17,12 +17,23 @@ from lexicon.terminal.formulas import display, inline
         (r"\sigma(x)(1 - \sigma(x))", "σ(x)(1 - σ(x))"),
         (r"-1 \cdot 10", "-1⋅10"),
         (r"x = -\frac{1}{3}", "x = -1/3"),
-        (r"\frac{1}{2}(y - 1)^2", "1/2 (y - 1)²"),
-        (r"\frac{\eta}{2 - \eta} \cdot \frac{5}{3} = \frac{5}{9}", "η/(2 - η) ⋅ 5/3 = 5/9"),
+        (r"\frac{1}{2}(y - 1)^2", "(1/2) (y - 1)²"),
+        (r"\frac{k_i}{n_\text{in}} q(x)", "(kᵢ/nᵢₙ) q(x)"),
+        (r"\frac{\hat m_t}{\sqrt{\hat v_t} + \varepsilon}", "(m̂ₜ)/(√(v̂ₜ) + ε)"),
+        (r"\frac{a}{bc}", "a/(bc)"),
+        (r"\|x - y\|_2^2", "∥x - y∥₂²"),
+        (r"D_\text{KL}(p \,\|\, q)", "D_KL(p ∥ q)"),
+        (r"e^{z_i / T}", "e^(zᵢ/T)"),
+        (r"y_i^2", "yᵢ²"),
+        (r"\sqrt{0.9}", "√0.9"),
+        (r"\sqrt[3]{xy}", "³√(xy)"),
+        (r"p_y", "p_y"),
+        (r"\operatorname*{argmax}_\theta L", "argmax_θL"),
+        (r"\frac{\eta}{2 - \eta} \cdot \frac{5}{3} = \frac{5}{9}", "η/(2 - η) ⋅5/3 = 5/9"),
         (r"\sqrt{3^2 + 4^2} = 5", "√(3² + 4²) = 5"),
         (r"\lVert g \rVert", "∥g∥"),
         (r"dx = dy \odot f'(x)", "dx = dy ⊙ f'(x)"),
-        ("W_{2,ij}", "W_{2,ij}"),
+        ("W_{2,ij}", "W_(2,ij)"),
         (r"\log p_j", "log pⱼ"),
     ],
 )
@@ -50,9 +61,11 @@ def test_what_is_too_wide_is_broken_at_a_quad():
     tex += r" \end{pmatrix}"
     assert len(display(tex, 80).splitlines()) == 3
     narrow = display(tex, 25).splitlines()
-    assert len(narrow) == 4
+    assert len(narrow) == 5  # three lines, an empty one, one line
     assert max(map(len, narrow)) <= 25
-    assert "second" in narrow[3]
+    assert "first" in narrow[1]
+    assert narrow[3] == ""
+    assert "second" in narrow[4]
 
 
 def test_a_command_that_cannot_be_drawn_is_an_error():
@@ -74,12 +87,12 @@ def formulas(entry):
 
 def letters(text):
     """Count letters and digits; those that TeX writes as words count as such in both."""
+    text = text.replace(r"\lVert", "∥").replace(r"\rVert", "∥").replace(r"\|", "∥")
     text = re.sub(r"\\(?:log|ln|max|min|tanh|exp)(?![a-z])", lambda m: m[0][1:], text)
     text = text.replace(r"\top", "T")
     text = re.sub(r"\\(?:begin|end)\{\w+\}|\\[a-zA-Z]+|\\.", " ", text)
     text = text.replace("ᵧ", "y")  # there is no subscript y: a gamma stands in
-    text = text.replace("Σ", "").replace("√", "")
-    return Counter(re.sub(r"[^a-zA-Z0-9]", "", unicodedata.normalize("NFKC", text)))
+    return Counter(re.sub(r"[^a-zA-Z0-9+∥]", "", unicodedata.normalize("NFKC", text)))
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.slug)
@@ -87,6 +100,24 @@ def test_no_letter_of_any_formula_is_lost(entry):
     for draw, tex in formulas(entry):
         drawn = draw(tex)
         assert letters(drawn) == letters(tex), drawn
+        if draw is inline:
+            assert drawn.count("Σ") == tex.count(r"\sum") + tex.count(r"\Sigma"), drawn
+            assert drawn.count("√") == tex.count(r"\sqrt"), drawn
+            assert drawn.count("(") == drawn.count(")"), drawn
+            slashes = drawn.count("/") + drawn.count("ᐟ")  # the second is the small one
+            assert slashes >= tex.count("/") + tex.count(r"\frac"), drawn
         assert "?" not in drawn
         assert "\\" not in drawn
         assert draw is display or "\n" not in drawn
+
+
+def test_aligned_formulas_stay_in_columns():
+    tex = r"\begin{aligned} a &= b & cc &= d \\ aaa &= b & c &= \frac{1}{2} \end{aligned}"
+    drawn = display(tex).splitlines()
+    assert [line.find("=") for line in drawn if line.count("=") == 2] == [5, 5]
+    assert len({line.rfind("=") for line in drawn if "=" in line}) == 1
+
+
+def test_several_lines_where_one_is_wanted_are_an_error():
+    with pytest.raises(ValueError, match="several lines"):
+        inline(r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}")

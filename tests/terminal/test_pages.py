@@ -1,6 +1,7 @@
 import pytest
 
 from lexicon.catalog import SECTIONS, entries, find
+from lexicon.terminal.examples import run_command
 from lexicon.terminal.pages import fenced, plain_markdown, plain_text, section, terminal_page
 
 
@@ -13,7 +14,15 @@ def test_every_page_is_filled(entry):
     assert entry.example.read_text(encoding="utf-8").rstrip() in page
     assert all(reference in page for reference in entry.references)
     assert all(f"`{other.slug}`" in page for other in entry.prerequisites)
-    assert all(check.question.replace("`", "") for check in entry.checks)
+    for check in entry.checks:
+        assert f"\n**{plain_markdown(check.question)}**\n" in page
+        quoted = plain_markdown(check.answer.splitlines()[-1])
+        assert f"\n> {quoted}\n" in page
+    for knob in entry.knobs:
+        for value in knob.tries:
+            assert f"- `{run_command(entry, knob, value)}`" in page
+    needed_by = page.rpartition("**Needed by:**")[2] if entry.dependents else ""
+    assert all(f"`{other.slug}`" in needed_by for other in entry.dependents)
 
 
 def test_the_sections_of_a_page_are_the_page():
@@ -36,9 +45,26 @@ def test_links_pictures_and_formulas_become_words():
 
 
 def test_signs_of_a_formula_are_not_markup():
-    assert plain_markdown("$W_{2,ij}$ and $a * b$") == r"W\_{2,ij} and a\*b"
-    assert plain_text("**No** `W` $W_{2,ij}$ [mask](mask.md)") == "No W W_{2,ij} mask"
+    assert plain_markdown("$W_{2,ij}$ and $a * b$") == r"W\_(2,ij) and a\*b"
+    assert plain_text("**No** `W` $W_{2,ij}$ [mask](mask.md)") == "No W W_(2,ij) mask"
 
 
 def test_a_fence_is_longer_than_any_inside():
     assert fenced("text", "a\n````\nb") == "`````text\na\n````\nb\n`````"
+
+
+def test_formulas_and_code_in_answers_are_replaced_and_kept():
+    text = (
+        '    so\n\n    $$\n    y = \\frac{a}{b}\n    $$\n\n    ```python\n    x = "$1"  # $x$\n'
+        "    ```\n\n    It costs $5 and then $6.\n"
+    )
+    assert plain_markdown(text) == (
+        "    so\n\n    ```text\n          a\n     y = ╶─╴\n          b\n    ```\n\n"
+        '    ```python\n    x = "$1"  # $x$\n    ```\n\n    It costs $5 and then $6.\n'
+    )
+
+
+def test_what_follows_an_answer_is_not_part_of_it():
+    page = terminal_page(find("k_wta"))
+    assert "\n## Related.\n\nMask holds the exact choice of k." in page
+    assert "> Mask" not in page

@@ -28,6 +28,11 @@ def test_every_entry_is_found_first_by_its_name_and_its_title(entry):
         ("pruning", ["magnitude_prune"]),
         ("erdos renyi", ["erdos_renyi"]),
         ("million", ["million_neurons"]),
+        ("what is a neuron", ["neuron"]),
+        ("how to initialize weights", ["weight_initialization"]),
+        ("weight initialisation", ["weight_initialization"]),
+        ("Erdős", ["erdos_renyi"]),
+        ("predict digits wrongly", []),
         # misspelt
         ("momentm", ["momentum"]),
         ("maks", ["mask"]),
@@ -62,3 +67,15 @@ def test_entries_with_all_words_come_before_those_with_one():
 
 def test_as_many_as_asked_for():
     assert len(search("the", limit=3)) == 3
+
+
+def test_sentences_have_no_markup_of_blocks():
+    for words in ("predict", "known bound", "neuron", "shape"):
+        for hit in search(words):
+            assert not any(sign in hit.line for sign in ("???", "$$", "<!--", "```", "\n"))
+            assert not hit.line.startswith(("- ", "|", "#"))
+
+
+def test_a_rare_word_counts_more_than_a_common_one():
+    assert "cortex" in search("neurons cortex")[0].line
+    assert search("a neuron and the cortex")[0].entry.slug == "k_wta"
