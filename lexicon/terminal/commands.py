@@ -52,10 +52,17 @@ Section = Literal["what", "why", "how", "run", "pitfalls", "check", "related"]
 
 def main() -> None:
     """Run the command."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the shell has closed it
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     # A console that cannot show a formula's signs shows question marks; it does not crash.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    app(prog_name="lexicon")
+    try:
+        app(prog_name="lexicon")
+    except OSError as error:  # a full disk behind a pipe, a folder that has vanished
+        _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(1)
 
 
 @app.callback(

@@ -198,7 +198,7 @@ def _ended_by_signals() -> Iterator[None]:
 
     signals = [signal.SIGTERM]
     if os.name == "posix":
-        signals.append(signal.SIGHUP)
+        signals += [signal.SIGHUP, signal.SIGQUIT]
     before = {number: signal.signal(number, leave) for number in signals}
     try:
         yield

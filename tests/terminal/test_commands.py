@@ -311,6 +311,24 @@ def test_a_reader_that_stops_early_causes_no_traceback():
     assert finished.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("redirection", "exit_code"),
+    [("< /dev/null", 0), ("<&-", 0), (">&-", 0), ("2>&-", 0), ("> /dev/full", 1)],
+)
+def test_odd_streams_cause_no_traceback(redirection, exit_code):
+    lexicon = Path(sys.executable).with_name("lexicon")
+    for words in ("run k_wta", "path rewiring", "read mask"):
+        finished = subprocess.run(
+            f"{shlex.quote(str(lexicon))} {words} {redirection}",
+            shell=True,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert finished.returncode == exit_code, finished
+        assert "Traceback" not in finished.stderr
+
+
 def test_nothing_heavy_is_imported_where_nothing_is_computed():
     code = (
         "import sys\nfrom lexicon.terminal.commands import app\n"

@@ -172,8 +172,9 @@ def processes():
         (lambda child: child.sendintr(), 130),
         (lambda child: child.kill(signal.SIGTERM), 143),
         (lambda child: child.kill(signal.SIGHUP), 129),
+        (lambda child: child.send("\x1c"), 131),
     ],
-    ids=["Ctrl-C", "SIGTERM", "SIGHUP"],
+    ids=["Ctrl-C", "SIGTERM", "SIGHUP", "Ctrl-backslash"],
 )
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 def test_leaving_ends_the_run_without_a_traceback(terminal, mine, end, code):
