@@ -62,6 +62,8 @@ def main() -> None:
         app(prog_name="lexicon")
     except OSError as error:  # a full disk behind a pipe, a folder that has vanished
         _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        # What is left to be written would fail again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 

@@ -186,6 +186,7 @@ def test_the_source_is_printed_as_it_would_run(lexicon):
         (["run", "k_wta", "--sweep", "K=1,x"], "K must be int"),
         (["run", "k_wta", "--sweep", "K=1,2", "--set", "K=3"], "both set and swept"),
         (["run", "k_wta", "--source", "--json"], "--source goes with --set only"),
+        (["run", "k_wta", "--source", "--sweep", "K=1,2"], "--source goes with --set only"),
         (["run", "k_wta", "--timeout", "0"], "--timeout"),
         (["search"], "WORDS"),
         (["tour", "--seeds", "0"], "--seeds"),
