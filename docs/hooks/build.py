@@ -22,7 +22,7 @@ from lexicon.catalog import Entry, Figure, chapters, entries
 from lexicon.terminal.bench import tables
 from lexicon.terminal.differences import changed_lines
 from lexicon.terminal.examples import run_command
-from lexicon.terminal.formulas import inline
+from lexicon.terminal.formulas import inline, split_at_quads
 from lexicon.terminal.pages import fenced, filled_page
 
 _TEX = LatexToMathML()
@@ -128,7 +128,9 @@ def on_page_content(content: str, *, page: Page, config: MkDocsConfig, files: Fi
     )
     content = re.sub(
         r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>',
-        lambda m: f'<div class="formula" tabindex="0">{formula(html.unescape(m[1]).strip())}</div>',
+        lambda m: (
+            f'<div class="formula" tabindex="0">{formulas(html.unescape(m[1]).strip())}</div>'
+        ),
         content,
         flags=re.DOTALL,
     )
@@ -314,6 +316,11 @@ def figure_element(entry: Entry, figure: Figure) -> str:
         f'<figure class="drawn">{head}{end}{drawing}'
         f"<figcaption>{html.escape(figure.caption)}</figcaption></figure>"
     )
+
+
+def formulas(tex: str) -> str:
+    """Write formulas that stand side by side, each for itself: where it is narrow, they wrap."""
+    return "".join(map(formula, split_at_quads(tex)))
 
 
 def formula(tex: str, *, inline: bool = False) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from texicode.pipeline import render_tex
 
-__all__ = ["display", "inline"]
+__all__ = ["display", "inline", "split_at_quads"]
 
 _INSIDE = r"[^{}]*"
 for _ in range(5):  # as deep as braces may nest
@@ -63,7 +63,7 @@ def display(tex: str, width: int = 80) -> str:
         if all(_width(row) <= width for row in rows):
             break
         rows = []
-        for part in _parts(tex, quad):
+        for part in split_at_quads(tex, quad):
             if rows and _width(rf"{rows[-1]} \qquad {part}") <= width:
                 rows[-1] += rf" \qquad {part}"
             else:
@@ -109,8 +109,22 @@ def _width(tex: str) -> int:
     return max(map(len, _drawn(_prepared(tex)).split("\n")))
 
 
-def _parts(tex: str, quad: str) -> list[str]:
-    """Split where there is a quad outside of braces and environments."""
+def split_at_quads(tex: str, quad: str = r"\\q?quad\b") -> list[str]:
+    r"""Split a formula into those that stand side by side.
+
+    Parameters
+    ----------
+    tex : str
+        TeX, without its dollars.
+    quad : str, optional
+        Pattern of what parts them, outside of braces and environments; a `\quad` or `\qquad` if
+        left out.
+
+    Returns
+    -------
+    list of str
+        One or more formulas.
+    """
     parts, depth = [""], 0
     for token in re.split(rf"(\\begin|\\end|[{{}}]|{quad})", tex):
         depth += {"\\begin": 1, "{": 1, "\\end": -1, "}": -1}.get(token, 0)
