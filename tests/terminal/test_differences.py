@@ -122,3 +122,25 @@ def test_rows_of_bare_numbers_stand_one_below_the_other():
 def test_outputs_of_other_lengths_are_shown_whole():
     outputs = {"K = 1": "a 1\n", "K = 2": "a 1\na 2\n"}
     assert drawn(tabulated(outputs, 80)) == ["K = 1", "a 1", "", "K = 2", "a 1", "a 2"]
+
+
+@pytest.mark.parametrize(("width", "beside"), [(13, True), (12, False)])
+def test_side_by_side_begins_exactly_where_all_fits(width, beside):
+    shown = drawn(comparison("n 12\n", "n 34\n", ("a", "b"), width))
+    assert (shown == ["  a    | b", "> n 12 | n 34"]) == beside
+    assert max(map(len, shown)) <= width
+
+
+@pytest.mark.parametrize("titles", [("a long title", "b"), ("a", "a long title")])
+def test_titles_take_part_in_what_has_to_fit(titles):
+    for width in range(8, 30):
+        shown = drawn(comparison("n 1\n", "n 2\n", titles, width))
+        left, right = (max(3, len(title)) for title in titles)  # the lines take three
+        assert ("|" in shown[0]) == (width >= 2 + left + 3 + right)
+        assert all(title in "".join(shown) for title in titles)
+
+
+@pytest.mark.parametrize(("width", "table"), [(18, True), (17, False)])
+def test_a_table_of_runs_begins_exactly_where_all_fits(width, table):
+    shown = drawn(tabulated({"A = 1": "loss 1\n", "A = 2": "loss 2\n"}, width))
+    assert (shown[0].split() == ["A", "=", "1", "A", "=", "2"]) == table
