@@ -115,7 +115,9 @@ def comparison(before: str, after: str, titles: tuple[str, str], width: int) -> 
 def _marked(old: str | None, new: str | None) -> tuple[Text, Text]:
     """Colour a changed pair, and make bold the words that are not the same."""
     was, now = Text("", "red"), Text("", "green")
-    a, b = (re.findall(r"\s+|\S+", line or "") for line in (old, new))
+    a, b = (re.findall(r"\s*\S+|\s+$", line or "") for line in (old, new))
+    if max(len(a), len(b)) > 200:  # to look for what is the same would take longer than the run
+        return was.append(old or ""), now.append(new or "")
     for tag, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         was.append("".join(a[i:j]), "" if tag == "equal" else "bold")
         now.append("".join(b[k:m]), "" if tag == "equal" else "bold")
@@ -170,6 +172,6 @@ def _in_common(versions: tuple[str, ...]) -> list[str]:
     """Split a line's versions into the words all begin with, and what follows in each."""
     words = [version.split() for version in versions]
     common = 0
-    while len({tuple(one[: common + 1]) for one in words}) == 1:
+    while common < min(map(len, words)) and len({one[common] for one in words}) == 1:
         common += 1
     return [" ".join(words[0][:common]), *(" ".join(one[common:]) for one in words)]

@@ -82,6 +82,7 @@ class Process:
                 "OPENBLAS_NUM_THREADS": "1",
                 **os.environ,
                 "PYTHONUTF8": "1",
+                "PYTHONIOENCODING": "utf-8",
                 "PYTHONUNBUFFERED": "1",
             },
             # Its own group, so that it can be ended with all it started.
@@ -136,7 +137,8 @@ class Process:
             return self._left_behind(f"ended after {_MOST_BYTES:,} bytes of output")
         code = self._process.returncode
         if code < 0:
-            return self._left_behind(f"ended by {signal.Signals(-code).name}")
+            known = {number.value: number.name for number in signal.Signals}
+            return self._left_behind(f"ended by {known.get(-code, f'signal {-code}')}")
         if code and not self._errors:
             return self._left_behind(f"ended with exit code {code}")
         return self._left_behind("")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 from watchfiles import watch
 
-from lexicon.terminal.differences import comparison, paired_lines
+from lexicon.terminal.differences import comparison
 from lexicon.terminal.examples import Process, Run
 
 __all__ = ["observe"]
@@ -144,8 +144,7 @@ class _Observer:
         output = _shortened(run.output)
         if self.succeeded and not run.exit_code:
             before = _shortened(self.succeeded[1])
-            pairs = paired_lines(before, output)
-            if all(old == new for old, new in pairs):
+            if self.succeeded[1] == run.output:
                 text = Text(f"{output.rstrip()}\n").append("Nothing changed.", "bold")
             else:
                 text = comparison(before, output, ("before", "now"), self.console.width)

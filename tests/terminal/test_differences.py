@@ -94,9 +94,9 @@ def test_what_exactly_changed_is_bold_on_both_sides():
     with console.capture() as capture:
         console.print(comparison("loss 0.5 x\n", "loss 0.7 x\n", ("a", "b"), 40))
     printed = capture.get()
-    assert "\x1b[1;31m0.5" in printed
-    assert "\x1b[1;32m0.7" in printed
-    assert "\x1b[31mloss " in printed
+    assert "\x1b[1;31m 0.5" in printed
+    assert "\x1b[1;32m 0.7" in printed
+    assert "\x1b[31mloss\x1b" in printed
 
 
 def test_several_runs_become_a_table():
@@ -144,3 +144,12 @@ def test_titles_take_part_in_what_has_to_fit(titles):
 def test_a_table_of_runs_begins_exactly_where_all_fits(width, table):
     shown = drawn(tabulated({"A = 1": "loss 1\n", "A = 2": "loss 2\n"}, width))
     assert (shown[0].split() == ["A", "=", "1", "A", "=", "2"]) == table
+
+
+def test_lines_that_differ_only_in_blanks_come_to_an_end():
+    assert "a b" in "".join(drawn(tabulated({"A = 1": "a  b\n", "A = 2": "a b\n"}, 80)))
+
+
+def test_a_line_of_thousands_of_words_is_compared_at_once():
+    old, new = (" ".join(str(i * k) for i in range(5000)) + "\n" for k in (1, 3))
+    assert len(comparison(old, new, ("a", "b"), 80).plain) > len(old)

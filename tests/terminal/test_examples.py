@@ -29,6 +29,8 @@ def test_a_run_keeps_output_errors_and_exit_code(tmp_path):
     assert run(source, tmp_path) == Run("a\n", "b\n", 0)
     assert run("raise SystemExit(3)", tmp_path) == Run("", "ended with exit code 3\n", 3)
     assert run("raise SystemExit('no')", tmp_path) == Run("", "no\n", 1)
+    killed = run("import os; os.kill(os.getpid(), 35)", tmp_path)
+    assert "signal 35" in killed.errors or "ended by SIG" in killed.errors
 
 
 def test_an_example_is_main_and_sees_its_own_folder_first(tmp_path):
