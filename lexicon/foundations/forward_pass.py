@@ -14,12 +14,12 @@ References
 Goodfellow, I., Bengio, Y., Courville, A. (2016). Deep Learning, sections 6.4 and 6.5. MIT Press.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Layer", "Sequential", "trace_shapes"]
+__all__ = ["Layer", "Sequential", "Signals", "named_layers", "trace_shapes", "trace_signals"]
 
 
 class Layer(Protocol):
@@ -174,3 +174,73 @@ def trace_shapes(network: Sequential, x: np.ndarray) -> list[tuple[str, tuple[in
         x = layer.forward(x)
         shapes.append((type(layer).__name__, x.shape))
     return shapes
+
+
+class Signals(NamedTuple):
+    """What passed through a layer, forward and back.
+
+    Parameters
+    ----------
+    x : ndarray, shape (N, in)
+        What the layer received.
+    dy : ndarray, shape (N, out)
+        The gradient with respect to what it returned.
+    """
+
+    x: np.ndarray
+    dy: np.ndarray
+
+
+def trace_signals(
+    network: Sequential, x: np.ndarray, gradient: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, Signals]:
+    """Run a network forward and back, and keep what passed through each layer with weights.
+
+    Parameters
+    ----------
+    network : Sequential
+        The layers; those of a `Sequential` inside it are traced too. Their `grads` are filled.
+    x : ndarray, shape (N, in)
+        A batch.
+    gradient : callable
+        Takes the network's output (N, out), returns the gradient with respect to it.
+
+    Returns
+    -------
+    dict of str to Signals
+        By the name of the weight in ``network.params``, such as ``"0.weight"``, in the order of
+        the data.
+    """
+    layers = list(named_layers(network))
+    inputs = []
+    for _, layer in layers:
+        inputs.append(x)
+        x = layer.forward(x)
+    dy = gradient(x)
+    signals = {}
+    for (name, layer), received in zip(reversed(layers), reversed(inputs), strict=True):
+        if "weight" in layer.params:
+            signals[f"{name}.weight"] = Signals(received, dy)
+        dy = layer.backward(dy)
+    return dict(reversed(signals.items()))
+
+
+def named_layers(network: Sequential) -> Iterator[tuple[str, Layer]]:
+    """Go through the layers of a network and of every `Sequential` inside it.
+
+    Parameters
+    ----------
+    network : Sequential
+        The layers.
+
+    Yields
+    ------
+    (str, Layer)
+        A layer's name and the layer, in the order of the data: the name before its parameters in
+        ``network.params``, such as ``"0"`` or ``"2.1"``.
+    """
+    for i, layer in enumerate(network.layers):
+        if isinstance(layer, Sequential):
+            yield from ((f"{i}.{name}", inner) for name, inner in named_layers(layer))
+        else:
+            yield str(i), layer

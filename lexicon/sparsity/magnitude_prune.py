@@ -5,8 +5,9 @@ input is about as large as the others'. The score is |w|, the choice exact in nu
 
     keep the n - round(s·n) largest |wᵢⱼ| of a layer, ties by position
 
-What remains is a sparse layer, to be fine-tuned by ordinary training. One threshold for a whole
-network, schedules, and scores that look at data or gradients are left out.
+What remains is a sparse layer, to be fine-tuned by ordinary training. `magnitude_scores` are the
+same for all weights of a network, to be compared with other scores and cut by one threshold or many
+(`global_prune`). Schedules, and scores that look at data or gradients, are left out.
 
 References
 ----------
@@ -17,11 +18,12 @@ Han, S., Pool, J., Tran, J., Dally, W. (2015). Learning both weights and connect
 
 import numpy as np
 
+from lexicon.foundations.forward_pass import Layer
 from lexicon.foundations.linear_layer import Linear
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.mask import kept, top_k
 
-__all__ = ["magnitude_mask", "magnitude_prune"]
+__all__ = ["magnitude_mask", "magnitude_prune", "magnitude_scores"]
 
 
 def magnitude_mask(weight: np.ndarray, sparsity: float) -> np.ndarray:
@@ -77,3 +79,20 @@ def magnitude_prune(layer: Linear, sparsity: float) -> CSRLinear:
     """
     weight = layer.params["weight"]
     return CSRLinear.from_dense(weight, magnitude_mask(weight, sparsity), layer.params["bias"])
+
+
+def magnitude_scores(network: Layer) -> dict[str, np.ndarray]:
+    """Score every weight of a network by its magnitude.
+
+    Parameters
+    ----------
+    network : Layer
+        A network, dense or sparse.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``|w|`` for each weight, under the names and with the shapes of ``network.params``.
+        Biases are not scored: they are few, and stay.
+    """
+    return {name: np.abs(w) for name, w in network.params.items() if name.endswith("weight")}

@@ -21,17 +21,15 @@ Bellec, G., Kappel, D., Maass, W., Legenstein, R. (2018). Deep rewiring: trainin
     deep networks. ICLR.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from lexicon.foundations.forward_pass import Sequential
+from lexicon.foundations.forward_pass import Sequential, named_layers
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.erdos_renyi import sample_positions
 from lexicon.sparsity.mask import top_k
 from lexicon.training.stochastic_gradient_descent import Optimizer
 
-__all__ = ["random_growth", "rewire", "rewire_network"]
+__all__ = ["exchange", "movable", "random_growth", "rewire", "rewire_network"]
 
 
 def random_growth(
@@ -97,15 +95,78 @@ def rewire(layer: CSRLinear, *, fraction: float, rng: np.random.Generator) -> np
     ValueError
         If `fraction` is out of range, or a weight is NaN or infinite; nothing is changed then.
     """
-    _check(layer, fraction)
-    old = layer.positions
+    count = movable(layer, fraction)
     n_out, n_in = layer.weight.shape
-    count = min(round(fraction * len(old)), n_out * n_in - len(old))
+    return exchange(layer, count, random_growth(layer.positions, n_out * n_in, count, rng=rng))
+
+
+def movable(layer: CSRLinear, fraction: float) -> int:
+    """Return how many connections a share of them is: no more than there are free positions.
+
+    Parameters
+    ----------
+    layer : CSRLinear
+        The layer.
+    fraction : float
+        ζ, in [0, 1].
+
+    Returns
+    -------
+    int
+        ``round(fraction · nnz)``, or the free positions where they are fewer.
+
+    Raises
+    ------
+    ValueError
+        If `fraction` is out of range, or a weight is NaN or infinite: they have no rank.
+    """
+    _check(layer)
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction must be in [0, 1], got {fraction}")
+    n_out, n_in = layer.weight.shape
+    return min(round(fraction * layer.weight.nnz), n_out * n_in - layer.weight.nnz)
+
+
+def exchange(layer: CSRLinear, count: int, grown: np.ndarray) -> np.ndarray:
+    """Drop a layer's weakest connections, and connect other positions instead.
+
+    What every rewiring does, however it chooses where to grow.
+
+    Parameters
+    ----------
+    layer : CSRLinear
+        Changed in place; its gradients are forgotten.
+    count : int
+        How many of the smallest ``|w|`` to drop, 0 to nnz; among equals the last.
+    grown : ndarray of int64, shape (m,)
+        Free positions, ascending; they begin at 0.
+
+    Returns
+    -------
+    ndarray of int64, shape (nnz - count + m,)
+        For every position now, the old one that it continues, or -1 for the new ones.
+
+    Raises
+    ------
+    TypeError
+        If `grown` is not int64; nothing is changed then.
+    ValueError
+        If `count` is out of range, a weight is NaN or infinite, or `grown` is not ascending, or
+        holds a position that is taken or outside of the layer; nothing is changed then.
+    """
+    _check(layer)
+    if grown.dtype != np.int64:
+        raise TypeError(f"grown must be int64, got {grown.dtype}")
+    if (grown[1:] <= grown[:-1]).any():  # the sort below would hide it
+        raise ValueError("grown must be strictly ascending")
+    old = layer.positions
+    if not 0 <= count <= len(old):
+        raise ValueError(f"count must be 0 to {len(old)}, got {count}")
+    surviving = old[:0]
     if count < len(old):
         surviving = old[top_k(np.abs(layer.weight.data), len(old) - count)]
-    else:
-        surviving = old[:0]
-    grown = random_growth(old, n_out * n_in, count, rng=rng)
+    if (np.append(old, -1)[np.searchsorted(old, grown)] == grown).any():
+        raise ValueError("grown must hold free positions only")
     # Two ascending runs, which a stable sort merges in linear time.
     return layer.reconnect(np.sort(np.concatenate([surviving, grown]), kind="stable"))
 
@@ -136,25 +197,15 @@ def rewire_network(
         If there is no such layer, `fraction` is out of range, or a weight is NaN or infinite;
         nothing is changed then.
     """
-    layers = list(_sparse_layers(network))
+    layers = [each for each in named_layers(network) if isinstance(each[1], CSRLinear)]
     if not layers:
         raise ValueError("network must hold at least one CSRLinear")
     for _, layer in layers:
-        _check(layer, fraction)
+        movable(layer, fraction)
     for name, layer in layers:
         optimizer.follow(f"{name}.weight", rewire(layer, fraction=fraction, rng=rng))
 
 
-def _sparse_layers(network: Sequential) -> Iterator[tuple[str, CSRLinear]]:
-    for i, layer in enumerate(network.layers):
-        if isinstance(layer, CSRLinear):
-            yield str(i), layer
-        elif isinstance(layer, Sequential):
-            yield from ((f"{i}.{name}", inner) for name, inner in _sparse_layers(layer))
-
-
-def _check(layer: CSRLinear, fraction: float) -> None:
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction must be in [0, 1], got {fraction}")
+def _check(layer: CSRLinear) -> None:
     if not np.isfinite(layer.weight.data).all():
         raise ValueError("layer must have finite weights: NaN and infinity have no rank")

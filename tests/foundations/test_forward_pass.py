@@ -10,7 +10,14 @@ from sklearn.neural_network import MLPRegressor
 
 from lexicon.foundations.activation import Activation, relu, sigmoid, tanh
 from lexicon.foundations.cross_entropy import CrossEntropy
-from lexicon.foundations.forward_pass import Layer, Sequential, trace_shapes
+from lexicon.foundations.forward_pass import (
+    Layer,
+    Sequential,
+    Signals,
+    named_layers,
+    trace_shapes,
+    trace_signals,
+)
 from lexicon.foundations.gradient_check import check_layer
 from lexicon.foundations.linear_layer import Linear
 
@@ -195,6 +202,33 @@ def test_trace_goes_layer_by_layer_and_shows_a_chain_as_one():
         ("Activation", (7, 3)),
     ]
     np.testing.assert_array_equal(x, kept)
+
+
+def test_signals_are_what_each_layer_received_and_the_gradient_of_what_it_returned(rng):
+    first, activation, last = small()
+    network = Sequential([first, Sequential([activation, last])])  # the page's case, nested
+    x = np.array([[1.0, 2.0]])
+    signals = trace_signals(network, x, np.ones_like)
+    assert [*named_layers(network)] == [("0", first), ("1.0", activation), ("1.1", last)]
+    assert [*signals] == ["0.weight", "1.1.weight"]
+    assert isinstance(signals["0.weight"], Signals)
+    np.testing.assert_array_equal(signals["0.weight"].x, x)
+    np.testing.assert_array_equal(signals["0.weight"].dy, [[1, 0, 3]])
+    np.testing.assert_array_equal(signals["1.1.weight"].x, [[3, 0, 3]])
+    np.testing.assert_array_equal(signals["1.1.weight"].dy, [[1]])
+    # Any network: their product is the gradient that a plain pass leaves behind.
+    network, x, dy = (
+        Sequential(drawn(rng)),
+        rng.standard_normal((6, 4)),
+        rng.standard_normal((6, 3)),
+    )
+    returned = []
+    signals = trace_signals(network, x, lambda y: [returned.append(y), dy][1])
+    np.testing.assert_array_equal(returned[0], network.forward(x))
+    network.backward(dy)
+    for name, (received, gradient) in signals.items():
+        expected = network.grads[name]
+        np.testing.assert_allclose(gradient.T @ received, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_the_input_is_not_changed_and_float32_stays(rng):

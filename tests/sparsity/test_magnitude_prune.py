@@ -13,7 +13,11 @@ from lexicon.foundations.forward_pass import Sequential
 from lexicon.foundations.gradient_check import check_layer
 from lexicon.foundations.linear_layer import Linear
 from lexicon.sparsity.csr_layer import CSRLinear
-from lexicon.sparsity.magnitude_prune import magnitude_mask, magnitude_prune
+from lexicon.sparsity.magnitude_prune import (
+    magnitude_mask,
+    magnitude_prune,
+    magnitude_scores,
+)
 from lexicon.sparsity.mask import MaskedLinear
 from lexicon.training.momentum import Momentum
 from lexicon.training.training_loop import accuracy, train
@@ -103,6 +107,15 @@ def test_the_sparse_layer_computes_what_the_masked_one_does(weight, sparsity):
     np.testing.assert_allclose(pruned.backward(dy), masked.backward(dy), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(pruned.grads["weight"], masked.grads["weight"][mask], rtol=1e-12)
     np.testing.assert_allclose(pruned.grads["bias"], masked.grads["bias"], rtol=1e-12)
+
+
+def test_scores_are_the_magnitudes_of_every_weight_and_of_no_bias(rng):
+    first = Linear(np.array([[0.5, -0.1], [-2.0, 0.3]]), np.array([9.0, -9.0]))
+    second = CSRLinear.from_dense(np.array([[-4.0, 7.0]]), np.array([[True, False]]), np.ones(1))
+    scores = magnitude_scores(Sequential([first, Activation(relu), second]))
+    assert [*scores] == ["0.weight", "2.weight"]
+    np.testing.assert_array_equal(scores["0.weight"], [[0.5, 0.1], [2.0, 0.3]])
+    np.testing.assert_array_equal(scores["2.weight"], [4.0])  # stored values only
 
 
 def test_sparsity_zero_is_the_dense_layer(rng):

@@ -15,7 +15,13 @@ from lexicon.foundations.gradient_check import check_layer
 from lexicon.foundations.linear_layer import Linear
 from lexicon.sparsity import rewiring
 from lexicon.sparsity.csr_layer import CSRLinear
-from lexicon.sparsity.rewiring import random_growth, rewire, rewire_network
+from lexicon.sparsity.rewiring import (
+    exchange,
+    movable,
+    random_growth,
+    rewire,
+    rewire_network,
+)
 from lexicon.sparsity.sparse_from_scratch import random_csr, sparse_mlp
 from lexicon.training.momentum import Momentum
 from lexicon.training.stochastic_gradient_descent import (
@@ -406,6 +412,31 @@ def test_pitfall_an_input_that_is_always_zero_keeps_its_connections(rng):
         survived = np.isin(first, network.layers[0].positions).mean()
         assert (survived > 0.8) == (weight_decay == 0)
     np.testing.assert_array_equal(np.flatnonzero(~load_digits()[0].any(axis=0)), [0, 32, 39])
+
+
+def test_exchange_drops_the_weakest_and_grows_where_it_is_told():
+    layer = layer_of([0, 2, 5, 7], [0.8, -0.1, 0.05, -0.6], (2, 4))
+    assert movable(layer, 0.5) == 2
+    # One of four goes, two come: another number of connections than before.
+    np.testing.assert_array_equal(exchange(layer, 1, np.array([1, 6])), [0, -1, 1, -1, 3])
+    np.testing.assert_array_equal(layer.positions, [0, 1, 2, 6, 7])
+    np.testing.assert_array_equal(layer.params["weight"], [0.8, 0, -0.1, 0, -0.6])
+    assert movable(layer, 0.9) == 3  # no more than are free
+    before = layer.params["weight"].copy()
+    for count, grown, message in [
+        (6, [3], "count must be 0 to 5, got 6"),
+        (-1, [3], "count must be 0 to 5, got -1"),
+        (1, [3, 6], "grown must hold free positions only"),  # even one that is about to be dropped
+        (2, [0], "grown must hold free positions only"),
+        (1, [8], "positions must be 0 to 7, got 0 to 8"),
+        (1, [4, 3], "grown must be strictly ascending"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            exchange(layer, count, np.array(grown))
+    with pytest.raises(TypeError, match="grown must be int64, got int32"):
+        exchange(layer, 1, np.array([3], dtype=np.int32))
+    np.testing.assert_array_equal(layer.params["weight"], before)
+    np.testing.assert_array_equal(layer.positions, [0, 1, 2, 6, 7])
 
 
 def test_bad_input(rng):
