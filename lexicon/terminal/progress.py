@@ -90,7 +90,7 @@ def _read(path: Path) -> Answers:
         answers = json.loads(path.read_text(encoding="utf-8"))["answers"]
         if not all(type(right) is bool for kept in answers.values() for right in kept.values()):
             raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _Damaged from error
     return dict(answers)
 

@@ -3,10 +3,11 @@
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
+from rich.cells import cell_len
 from rich.columns import Columns
 from rich.console import Console
-from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
@@ -68,11 +69,15 @@ def in_order(entry: Entry, kept: dict[str, bool], *, seed: int) -> dict[str, Kno
     -------
     dict of str to Knob or Check
         By name; those that are new come first, then those answered wrongly, then the others.
+        Among these, the page's own come in its order: one may refer to the one before.
     """
-    named = list(questions(entry).items())
-    random.Random(f"{seed} {entry.slug}").shuffle(named)
+    named = questions(entry)
+    names = list(named)
+    random.Random(f"{seed} {entry.slug}").shuffle(names)
+    checks = iter(check.question for check in entry.checks)
+    names = [next(checks) if isinstance(named[name], Check) else name for name in names]
     place = {None: 0, False: 1, True: 2}
-    return dict(sorted(named, key=lambda item: place[kept.get(item[0])]))
+    return {name: named[name] for name in sorted(names, key=lambda name: place[kept.get(name)])}
 
 
 def predict(entry: Entry, knob: Knob, *, seed: int) -> Prediction:
@@ -90,7 +95,8 @@ def predict(entry: Entry, knob: Knob, *, seed: int) -> Prediction:
     Returns
     -------
     Prediction
-        With up to four choices: first of the same knob, then of the others.
+        With up to four choices: first of the same knob, then of the others, but not of another
+        seed, which looks as if nothing had changed.
 
     Raises
     ------
@@ -99,7 +105,8 @@ def predict(entry: Entry, knob: Knob, *, seed: int) -> Prediction:
     """
     rng = random.Random(f"{seed} {entry.slug} {knob.name}")
     value = rng.choice(knob.tries)
-    others = [{other: v} for other in entry.knobs for v in other.tries if other != knob]
+    other_knobs = [other for other in entry.knobs if other.name not in (knob.name, "SEED")]
+    others = [{other: v} for other in other_knobs for v in other.tries]
     rng.shuffle(others)
     settings: list[dict[Knob, object]] = [{}, {knob: value}]
     settings += [{knob: v} for v in knob.tries if v != value]
@@ -109,8 +116,8 @@ def predict(entry: Entry, knob: Knob, *, seed: int) -> Prediction:
         if run.exit_code:
             raise RuntimeError(f"{entry.slug} with {setting_name(setting)}:\n{run.errors}")
     before, right, *wrong = dict.fromkeys(run.output for run in runs)
-    # "Nothing changes" is always among the answers that one may expect.
-    choices = [right, *wrong[:2], before]
+    # What it prints unturned stands above the question, and is never right: the last resort.
+    choices = [right, *[*wrong, before][:3]]
     rng.shuffle(choices)
     return Prediction(knob, value, before, choices, choices.index(right))
 
@@ -161,17 +168,18 @@ def hold_quiz(
                 for name, question in in_order(entry, kept, seed=seed).items()
                 if again or not kept.get(name)
             }
-            shown = False
             for number, (name, question) in enumerate(named.items(), 1):
                 to_ask = True
                 console.print()
                 headline = f"{entry.title}: question {number} of {len(named)}"
                 console.rule(headline, align="left", style="dim")
+                if number == 1:
+                    console.print(code(_without_hints(entry)), soft_wrap=True)
+                    console.print()
                 if isinstance(question, Check):
                     is_right = _ask_check(question, console)
                 else:
-                    is_right = _ask_knob(entry, question, seed, console, show_example=not shown)
-                    shown = True
+                    is_right = _ask_knob(entry, question, seed, console)
                 asked, right = asked + 1, right + is_right
                 kept[name] = is_right or kept.get(name, False)
                 try:
@@ -183,19 +191,23 @@ def hold_quiz(
     except _Left:
         pass
     if not to_ask:
-        console.print("All is answered. To be asked again: lexicon quiz --again")
+        console.print("All is answered. With --again you are asked again.")
     return asked, right
 
 
-def _ask_knob(entry: Entry, knob: Knob, seed: int, console: Console, *, show_example: bool) -> bool:
-    if show_example:
-        console.print(code(entry.example.read_text(encoding="utf-8")), soft_wrap=True)
-        console.print()
+def _without_hints(entry: Entry) -> str:
+    """Return an example without what its knobs say of themselves: that is the answer."""
+    lines = entry.example.read_text(encoding="utf-8").splitlines()
+    for knob in entry.knobs:
+        lines[knob.line - 1] = lines[knob.line - 1].partition("# try")[0].rstrip()
+    return "\n".join(lines)
+
+
+def _ask_knob(entry: Entry, knob: Knob, seed: int, console: Console) -> bool:
     with console.status("running the example with several settings"):
         prediction = predict(entry, knob, seed=seed)
-    if show_example:
-        console.print("It prints:", style="bold")
-        console.print(Padding(Text(prediction.before.rstrip()), (0, 0, 1, 2)))
+    console.print("As it is, the example prints:", style="bold")
+    console.print(Text(f"{prediction.before.rstrip()}\n"), soft_wrap=True)
     return _ask_prediction(entry, prediction, console)
 
 
@@ -206,11 +218,14 @@ def _ask_prediction(entry: Entry, prediction: Prediction, console: Console) -> b
         "and run it again. Which of these lines come?"
     )
     letters = _LETTERS[: len(prediction.choices)]
-    shown = [
-        Panel(text, title=letter, title_align="left", expand=False)
-        for letter, text in zip(letters, _distinguishing(prediction.choices), strict=True)
-    ]
-    console.print(Columns(shown))
+    choices = dict(zip(letters, _distinguishing(prediction.choices), strict=True))
+    if max(map(cell_len, "\n".join(prediction.choices).splitlines())) + 4 <= console.width:
+        panel = partial(Panel, title_align="left", expand=False)
+        console.print(Columns([panel(text, title=letter) for letter, text in choices.items()]))
+    else:
+        for letter, text in choices.items():
+            console.rule(letter, align="left", style="dim")
+            console.print(text, soft_wrap=True)
     answer = _answer(console, f"{', '.join(letters)}, or q to leave: ", letters)
     right = letters[prediction.right]
     titles = (f"{knob.name} = {knob.value!r}", f"{knob.name} = {value!r}")
@@ -220,7 +235,7 @@ def _ask_prediction(entry: Entry, prediction: Prediction, console: Console) -> b
         comparison(prediction.before, output, titles, console.width), soft_wrap=True, markup=False
     )
     verdict = "Right" if answer == right else f"No, it is {right}"
-    console.print(f"\n[bold]{verdict}.[/] {_sentence(knob.hint)}")
+    console.print(f"\n[bold]{verdict}.[/] {_sentence(knob)}")
     return answer == right
 
 
@@ -248,11 +263,17 @@ def _answer(console: Console, prompt: str, letters: str | None) -> str:
         except EOFError:
             console.print()
             raise _Left from None
+        except UnicodeDecodeError:  # a byte that is no letter is no answer
+            continue
         if answer == "q":
             raise _Left
         if letters is None or (len(answer) == 1 and answer in letters):
             return answer
 
 
-def _sentence(hint: str) -> str:
-    return f"{hint[0].upper()}{hint[1:].rstrip('.')}."
+def _sentence(knob: Knob) -> str:
+    """Return what a knob says of itself, and of which values, if it speaks of several."""
+    hint = knob.hint.rstrip(".")
+    if len(knob.tries) > 1:
+        return f"{knob.name} = {' or '.join(map(repr, knob.tries))}: {hint}."
+    return f"{hint[0].upper()}{hint[1:]}."

@@ -48,6 +48,7 @@ def test_processes_that_write_at_once_lose_nothing():
         b'{"answers": {"k_wta": []}}',
         b'{"answers": {"k_wta": {"K": 1}}}',
         b'{"something": "else"}',
+        b"[" * 200_000,
     ],
 )
 @pytest.mark.parametrize("by", ["reading", "recording"])

@@ -1,13 +1,18 @@
 import json
 import re
+from io import StringIO
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
 
-from lexicon.catalog import Check, find
+from lexicon.catalog import Check, Entry, entries, find
+from lexicon.terminal import quiz
+from lexicon.terminal.commands import app
 from lexicon.terminal.examples import run_example
 from lexicon.terminal.learning import questions
-from lexicon.terminal.progress import progress_file
-from lexicon.terminal.quiz import in_order, predict
+from lexicon.terminal.progress import progress_file, record_answer
+from lexicon.terminal.quiz import hold_quiz, in_order, predict
 
 pexpect = pytest.importorskip("pexpect", reason="there are no pseudo-terminals on Windows")
 
@@ -22,10 +27,15 @@ def test_the_choices_are_real_outputs_and_one_of_them_comes():
         assert prediction.before == run_example(entry).output
         right = prediction.choices[prediction.right]
         assert right == run_example(entry, {knob: prediction.value}).output
-        assert prediction.before in prediction.choices
+        assert prediction.before in prediction.choices  # there are only two other settings
         assert len(set(prediction.choices)) == len(prediction.choices) == 4
         assert predict(entry, knob, seed=seed) == prediction
-    assert len({predict(entry, entry.knobs[0], seed=seed).right for seed in range(3)}) > 1
+    many = predict(find("neuron"), find("neuron").knobs[0], seed=seed)
+    assert many.before not in many.choices  # it stands above the question
+    assert len(many.choices) == 4
+    others = [predict(entry, entry.knobs[0], seed=seed) for seed in range(4)]
+    assert len({other.right for other in others}) > 1
+    assert {other.value for other in others} == set(entry.knobs[0].tries)
 
 
 def test_the_order_is_seeded_and_wrong_answers_come_after_new_questions():
@@ -37,6 +47,36 @@ def test_the_order_is_seeded_and_wrong_answers_come_after_new_questions():
     first, second, *rest = order
     kept = {first: False, second: True}
     assert list(in_order(entry, kept, seed=0)) == [*rest, first, second]
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.slug)
+def test_a_pages_questions_are_asked_in_its_order(entry):
+    for seed in range(5):
+        named = in_order(entry, {}, seed=seed)
+        asked = [question for question in named.values() if isinstance(question, Check)]
+        assert asked == entry.checks
+    assert all(question == named[name] for name, question in questions(entry).items())
+
+
+def test_another_seed_is_no_choice():
+    entry = find("stochastic_gradient_descent")
+    knob, _, seed_knob = entry.knobs
+    assert seed_knob.name == "SEED"
+    another = run_example(entry, {seed_knob: seed_knob.tries[0]}).output
+    for seed in range(3):
+        choices = predict(entry, knob, seed=seed).choices
+        assert len(choices) == 3
+        assert another not in choices
+
+
+def test_a_failing_example_is_told(monkeypatch, tmp_path):
+    copy = tmp_path / "broken.py"
+    source = find("k_wta").example.read_text(encoding="utf-8")
+    copy.write_text(source + "\nassert K == 5\n", encoding="utf-8")
+    monkeypatch.setattr(Entry, "example", copy)
+    entry = Entry("sparsity", "k_wta")
+    with pytest.raises(RuntimeError, match=r"k_wta with K = \d+:\n(?s:.)*AssertionError"):
+        predict(entry, entry.knobs[0], seed=0)
 
 
 def answer(child, name, *, rightly=True, seed=0):
@@ -99,6 +139,8 @@ def test_a_prediction_shows_the_example_the_choices_and_then_the_run(terminal):
         answer(child, name)
     asked = child.shown(CHOOSE)
     prediction = predict(entry, entry.knobs[0], seed=0)
+    for line in prediction.before.splitlines():
+        assert line in asked[: asked.index("You change")]
     assert f"You change K = 5 to K = {prediction.value} and run it again." in asked
     for letter in "abcd":
         assert re.search(rf"╭─ {letter} ─", asked)
@@ -109,7 +151,7 @@ def test_a_prediction_shows_the_example_the_choices_and_then_the_run(terminal):
     then = child.shown("Right.")
     assert f"$ lexicon run k_wta --set K={prediction.value}" in then
     assert f"| K = {prediction.value}" in then
-    assert "One winner loses accuracy" in child.shown("\n")
+    assert "K = 1 or 64: one winner loses accuracy" in child.shown("\n")
 
 
 def test_a_wrong_prediction_is_told_and_explained(terminal):
@@ -130,6 +172,95 @@ def test_the_default_is_what_can_be_learnt_next(terminal):
     child = terminal("quiz")
     child.shown("Neuron: question 1 of")
     child.sendline("q")
+
+
+@pytest.mark.parametrize("slug", ["k_wta", "neuron", "activation"])
+def test_the_example_comes_first_and_does_not_tell_the_answers(lexicon, slug):
+    printed = lexicon("quiz", slug, COLUMNS="100").stdout
+    entry = find(slug)
+    assert printed.count(entry.question) == 1
+    for knob in entry.knobs:
+        assert f"\n{knob.name} = " in printed
+        assert knob.hint not in printed
+    assert "# try" not in printed
+    record = {c.question: False for c in entry.checks} | {k.name: True for k in entry.knobs}
+    for name, right in record.items():
+        record_answer(slug, name, right, say=pytest.fail)
+    assert entry.question in lexicon("quiz", slug).stdout
+
+
+def test_the_rows_of_a_table_stay_whole_where_no_frame_fits_around_them(lexicon):
+    entry = find("sparse_matrix")
+    printed = lexicon("quiz", "sparse_matrix", stdin="a\ny\n" * 20, COLUMNS="60").stdout
+    for line in run_example(entry).output.splitlines():
+        assert f"\n{line}\n" in printed
+    for knob in entry.knobs:
+        prediction = predict(entry, knob, seed=0)
+        for line in prediction.choices[prediction.right].splitlines():
+            assert f"\n{line}\n" in printed
+    assert "\nd ────" in printed
+
+
+def test_what_was_answered_rightly_is_asked_again_if_wanted(lexicon):
+    for entry in entries():
+        for name in questions(entry):
+            record_answer(entry.slug, name, True, say=pytest.fail)
+    for what in ([], ["k_wta"], ["training"]):
+        assert "--again" in lexicon("quiz", *what).stdout
+    assert "Neuron: question 1 of 5" in lexicon("quiz", "--again").stdout
+    assert "question 1 of 6" in lexicon("quiz", "k_wta", "--again").stdout
+    finished = lexicon("path", "mask", "--to-read")
+    assert finished.stdout == ""
+    assert "you have finished Mask" in finished.stderr
+
+
+def hold(monkeypatch, given, kept, **options):
+    """Hold a quiz on sparse storage, whose first question by seed 0 is one of its page's."""
+    given = iter(given)
+
+    def answer(prompt):
+        text = next(given)
+        if isinstance(text, Exception):
+            raise text
+        return text
+
+    console = Console(file=StringIO())
+    monkeypatch.setattr(console, "input", answer)
+    told = {"again": False, "seed": 0, "console": console, "say": pytest.fail}
+    return hold_quiz([find("sparse_storage")], {"sparse_storage": kept}, **{**told, **options})
+
+
+def test_a_byte_that_is_no_letter_is_no_answer(monkeypatch):
+    no_text = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    assert hold(monkeypatch, [no_text, "q"], {}) == (0, 0)
+
+
+def test_the_reader_says_whether_it_was_the_answer_and_what_was_right_stays_right(monkeypatch):
+    name = next(iter(in_order(find("sparse_storage"), {}, seed=0)))
+    kept = {}
+    assert hold(monkeypatch, ["", "n", "q"], kept) == (1, 0)
+    assert kept == {name: False}
+    kept = dict.fromkeys(questions(find("sparse_storage")), True)
+    name = next(iter(in_order(find("sparse_storage"), kept, seed=0)))
+    assert hold(monkeypatch, ["", "n", "q"], kept, again=True) == (1, 0)
+    assert all(kept.values())
+
+
+def test_a_failing_example_ends_the_quiz_with_1(monkeypatch):
+    def fail(*words, **options):
+        raise RuntimeError("k_wta with K = 1:\nValueError")
+
+    monkeypatch.setattr(quiz, "hold_quiz", fail)
+    finished = CliRunner().invoke(app, ["quiz", "k_wta"])
+    assert finished.exit_code == 1
+    assert "lexicon: k_wta with K = 1:\nValueError\n" in finished.stderr
+
+
+def test_an_answer_that_cannot_be_kept_does_not_stop_the_quiz(lexicon, home):
+    (home / "data").write_text("a file where the folder should be")
+    finished = lexicon("quiz", "k_wta", stdin="a\ny\n" * 9)
+    assert "could not be kept" in finished.stderr
+    assert " of 6 right." in finished.stdout
 
 
 def test_a_chapter_can_be_asked(terminal):
