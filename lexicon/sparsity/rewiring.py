@@ -197,7 +197,7 @@ def rewire_network(
         If there is no such layer, `fraction` is out of range, or a weight is NaN or infinite;
         nothing is changed then.
     """
-    layers = [each for each in named_layers(network) if isinstance(each[1], CSRLinear)]
+    layers = [(name, a) for name, a in named_layers(network) if isinstance(a, CSRLinear)]
     if not layers:
         raise ValueError("network must hold at least one CSRLinear")
     for _, layer in layers:

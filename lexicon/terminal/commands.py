@@ -19,7 +19,9 @@ from lexicon.terminal.help import (
     complete_entry,
     complete_entry_or_chapter,
     complete_setting,
+    complete_sweep,
     examples,
+    mend_words,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def main() -> None:
     # A console that cannot show a formula's signs shows question marks; it does not crash.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    mend_words()
     try:
         app(prog_name="lexicon")
     except OSError as error:  # a full disk behind a pipe, a folder that has vanished
@@ -154,8 +157,12 @@ def run(
         ),
     ] = None,
     sweep: Annotated[
-        str | None,
-        typer.Option(metavar="KNOB=V,V...", help="Run once for each value, and tabulate."),
+        list[str] | None,
+        typer.Option(
+            metavar="KNOB=V,V...",
+            help="Run once for each value, and tabulate.",
+            autocompletion=complete_sweep,
+        ),
     ] = None,
     source: Annotated[
         bool, typer.Option("--source", help="Print the example instead of running it.")
@@ -179,7 +186,9 @@ def run(
         chosen = _find(entry)
         try:
             values = parse_settings(chosen, settings or [])
-            swept = parse_sweep(chosen, sweep) if sweep else None
+            if sweep and len(sweep) > 1:
+                raise ValueError("only one knob can be swept at a time")
+            swept = parse_sweep(chosen, sweep[0]) if sweep else None
             if swept and swept[0] in values:
                 raise ValueError(f"{swept[0].name} is both set and swept")
         except ValueError as error:
@@ -204,16 +213,20 @@ def run(
     with errors.status("running") if errors.is_terminal else nullcontext():
         runs = run_examples(chosen, wanted, timeout=timeout)
     for setting, run in zip(wanted, runs, strict=True):
-        if run.exit_code:
+        if run.exit_code and not as_json:
             screen.print(run.output, end="", markup=False, soft_wrap=True)
-            _say(f"{chosen.slug} failed" + (f" with {setting_name(setting)}" if setting else ""))
-            typer.echo(run.errors, err=True, nl=False)
+        if run.errors:
+            what = "failed" if run.exit_code else "warned"
+            _say(f"{chosen.slug} {what}" + (f" with {setting_name(setting)}" if setting else ""))
+            typer.echo(run.errors.rstrip("\n"), err=True)
+        if run.exit_code:
             raise typer.Exit(1)
     if as_json:
         rows = [
             {
                 "settings": {knob.name: value for knob, value in setting.items()},
                 "output": run.output,
+                "errors": run.errors,
                 "changed": changed_lines(runs[0].output, run.output),
             }
             for setting, run in zip(wanted, runs, strict=True)
@@ -221,9 +234,13 @@ def run(
         _print_json(rows if swept else rows[-1])
         return
     screen.print(chosen.question, style="bold", markup=False)
+    if (swept or values) and all(run.output == runs[0].output for run in runs):
+        screen.print(runs[0].output.rstrip(), markup=False, soft_wrap=True)
+        screen.print("Nothing changed.", style="dim")
+        return
     if swept:
-        outputs = {setting_name({knob: v}): run.output for v, run in zip(tries, runs, strict=True)}
-        screen.print(tabulated(outputs, screen.width), soft_wrap=True)
+        outputs = {repr(value): run.output for value, run in zip(tries, runs, strict=True)}
+        screen.print(tabulated(knob.name, outputs, screen.width), soft_wrap=True)
         return
     if values:
         titles = (setting_name({knob: knob.value for knob in values}), setting_name(values))
@@ -252,17 +269,28 @@ def observe(
     with _catalog_errors():
         chosen = _find(entry)
         original = chosen.example.read_bytes()
-    mine = Path.cwd() / f"{chosen.slug}.py"
-    screen = console()
-    screen.print(chosen.question, style="bold", markup=False)
     try:
-        edited = mine.exists() and mine.read_bytes() != original
+        mine = Path.cwd() / f"{chosen.slug}.py"
+    except FileNotFoundError as error:
+        _say("this folder has been deleted; start in another")
+        raise typer.Exit(1) from error
+    screen = console()
+    try:
+        missing = not os.path.lexists(mine)  # what a link names is not ours to create
+        if not missing and mine.samefile(chosen.example):
+            raise typer.BadParameter(f"{mine} is the lexicon's own; start in another folder")
+        screen.print(chosen.question, style="bold", markup=False)
+        edited = not missing and mine.read_bytes() != original
         if edited and fresh:
-            typer.confirm(f"Replace {mine.name}, which you have edited?", abort=True)
+            question = f"Replace {mine.name}, which you have edited? [y/N]: "
+            answer = screen.input(question, markup=False)
+            if answer.strip().lower() not in ("y", "yes"):
+                raise typer.Abort
         if edited and not fresh:
             screen.print(f"This is your {mine.name}, as you left it. Edit it, and save.")
         else:
-            mine.write_bytes(original)
+            if missing or edited:
+                mine.write_bytes(original)
             screen.print(f"{mine.name} is in this folder. Edit it, and save.")
         observe_file(mine, timeout=timeout, console=screen)
     except OSError as error:
@@ -286,7 +314,7 @@ def quiz(
     seed: Annotated[int, typer.Option(help="Another seed, another order.")] = 0,
 ) -> None:
     """Predict what a turned knob changes, then see it run."""
-    from lexicon.terminal.learning import learn_next
+    from lexicon.terminal.learning import is_unlocked, learn_next
     from lexicon.terminal.quiz import hold_quiz
     from lexicon.terminal.screen import console
 
@@ -294,7 +322,9 @@ def quiz(
     with _catalog_errors():
         answers = _answers()
         chosen: Iterable[Entry]
-        if what is None:
+        if what is None and again:
+            chosen = (entry for entry in entries() if is_unlocked(entry, answers))
+        elif what is None:
             chosen = learn_next(answers)
         elif what in chapters():
             chosen = entries(what)
@@ -345,6 +375,9 @@ def path(
         tree = path_tree(chosen, leave_out=lambda e: to_read and is_finished(e, answers))
         if to_read and is_finished(chosen, answers):
             tree.pop()
+        if not tree:
+            _say(f"you have finished {chosen.title} and all it stands on")
+            return
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
         table.add_column(no_wrap=True)
         table.add_column()
@@ -364,7 +397,6 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find entries by name, summary and text."""
-    from rich.padding import Padding
     from rich.text import Text
 
     from lexicon.terminal.pages import plain_text
@@ -384,11 +416,13 @@ def search(
             return
         screen = console()
         for hit, line in zip(hits, lines, strict=True):
-            screen.print(f"[cyan]{hit.entry.slug}[/]  {hit.entry.title}")
+            screen.print(f"[cyan]{hit.entry.slug}[/]  {hit.entry.title}", soft_wrap=True)
             text = Text(line, "dim")
             for stem in hit.matched:
                 text.highlight_regex(rf"(?i)(?<!\w){'[-_]?'.join(stem)}\w*", "bold not dim")
-            screen.print(Padding(text, (0, 0, 0, 4), expand=False))
+            for part in text.wrap(screen, max(1, screen.width - 4)):
+                part.rstrip()
+                screen.print(Text.assemble("    ", part), soft_wrap=True)
         if not hits:
             _say(f"nothing is found for {' '.join(words)!r}")
 

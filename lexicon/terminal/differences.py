@@ -4,7 +4,7 @@ import re
 from difflib import SequenceMatcher
 from itertools import zip_longest
 
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 __all__ = ["changed_lines", "comparison", "paired_lines", "tabulated"]
@@ -82,25 +82,26 @@ def comparison(before: str, after: str, titles: tuple[str, str], width: int) -> 
     rich.text.Text
         Changed lines are marked with ``>`` side by side, with ``-`` and ``+`` one below the other.
     """
-    pairs = paired_lines(before, after)
+    pairs = paired_lines(before.expandtabs(), after.expandtabs())
     changed = [pair for pair in pairs if pair[0] != pair[1]]
-    left = max(len(line or "") for line in [titles[0], *(old for old, _ in changed)])
-    right = max(len(line or "") for line in [titles[1], *(new for _, new in changed)])
+    left = max(cell_len(line or "") for line in [titles[0], *(old for old, _ in changed)])
+    right = max(cell_len(line or "") for line in [titles[1], *(new for _, new in changed)])
     beside = 2 + left + 3 + right <= width
     lines = []
     if beside:
-        lines.append(Text(f"  {titles[0]:{left}} | {titles[1]}", "dim"))
+        lines.append(Text(f"  {set_cell_size(titles[0], left)} | {titles[1]}", "dim"))
     else:
         lines += [Text(f"- {titles[0]}", "dim"), Text(f"+ {titles[1]}", "dim")]
     for old, new in pairs:
         if old is not None and old == new:
             # Twice where there is room: it may be the heading of what has changed below it.
-            twice = beside and len(old) <= left and 2 + left + 3 + len(new) <= width
-            lines.append(Text(f"  {old:{left}} | {new}" if twice else f"  {old}"))
+            cells = cell_len(old)
+            twice = beside and cells <= left and 2 + left + 3 + cells <= width
+            lines.append(Text(f"  {set_cell_size(old, left)} | {new}" if twice else f"  {old}"))
             continue
         was, now = _marked(old, new)
         if beside:
-            was.pad_right(left - len(was))
+            was.pad_right(left - was.cell_len)
             lines.append(Text.assemble(("> ", "bold"), was, " | ", now))
             continue
         if old is not None:
@@ -124,54 +125,60 @@ def _marked(old: str | None, new: str | None) -> tuple[Text, Text]:
     return was, now
 
 
-def tabulated(outputs: dict[str, str], width: int) -> Table | Text:
-    """Draw what several runs printed, without the lines that are the same in all.
+def tabulated(name: str, outputs: dict[str, str], width: int) -> Text:
+    """Draw what several runs printed: what is the same in all once, all else once for each.
 
     Parameters
     ----------
+    name : str
+        What was varied.
     outputs : dict of str to str
-        Outputs, by what to call them.
+        Outputs, by what it was.
     width : int
         Columns of the terminal.
 
     Returns
     -------
-    rich.table.Table or rich.text.Text
-        A table with a column for each run, where each line begins with words that all have, and
-        all that follows fits; else each line's versions one below the other; or the whole outputs,
-        where they do not have equally many lines.
+    rich.text.Text
+        The versions of each line one below the other, and so below what they have for a heading;
+        or the whole outputs, where they do not fit, do not have equally many lines, or draw a
+        picture.
     """
-    lines = [output.splitlines() for output in outputs.values()]
-    margin = max(map(len, outputs)) + 2
-    if len({len(one) for one in lines}) > 1:
+    lines = [output.expandtabs().splitlines() for output in outputs.values()]
+    rows = list(zip(*lines, strict=False))
+    margin = max(map(cell_len, outputs)) + 2
+    split = all(_can_be_split(versions, width - margin) for versions in rows)
+    if not split or len({len(one) for one in lines}) > 1:
         return Text("\n\n").join(
-            Text(f"{name}\n", "bold").append(output.rstrip(), "not bold")
-            for name, output in outputs.items()
+            Text(f"{name} = {value}\n", "bold").append(output.rstrip(), "not bold")
+            for value, output in outputs.items()
         )
-    differing = [versions for versions in zip(*lines, strict=True) if len(set(versions)) > 1]
-    rows = [_in_common(versions) for versions in differing]
-    widths = [max(map(len, column)) for column in zip(("", *outputs), *rows, strict=True)]
-    if sum(widths) + 2 * len(outputs) <= width and all(any(map(str.isalpha, r[0])) for r in rows):
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        table.add_column("", no_wrap=True)
-        for name in outputs:
-            table.add_column(name, no_wrap=True)
-        for row in rows:
-            table.add_row(*map(Text, row))
-        return table
-    return Text("\n\n").join(
-        Text("\n").join(
-            Text(f"{name:{margin}}", "dim").append(version, "not dim")
-            for name, version in zip(outputs, versions, strict=True)
-        )
-        for versions in differing
+    drawn = [Text(name, "dim")]
+    below_heading = True
+    for versions in rows:
+        first, *others = versions
+        heading = all(other == first for other in others)
+        if not below_heading:
+            if heading and not first.strip():  # a blank line comes anyway
+                continue
+            drawn.append(Text())
+        if heading:
+            drawn.append(Text(" " * margin + first, "dim"))
+        else:
+            drawn += [
+                Text(set_cell_size(value, margin), "dim").append(version, "not dim")
+                for value, version in zip(outputs, versions, strict=True)
+            ]
+        below_heading = heading
+    for line in drawn:
+        line.rstrip()
+    return Text("\n").join(drawn)
+
+
+def _can_be_split(versions: tuple[str, ...], width: int) -> bool:
+    """Say whether a line's versions fit and mean something without the lines around them."""
+    return all(
+        cell_len(version.rstrip()) <= width
+        and (len(set(versions)) == 1 or any(map(str.isalnum, version)))
+        for version in versions
     )
-
-
-def _in_common(versions: tuple[str, ...]) -> list[str]:
-    """Split a line's versions into the words all begin with, and what follows in each."""
-    words = [version.split() for version in versions]
-    common = 0
-    while common < min(map(len, words)) and len({one[common] for one in words}) == 1:
-        common += 1
-    return [" ".join(words[0][:common]), *(" ".join(one[common:]) for one in words)]

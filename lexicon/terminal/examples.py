@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread, current_thread, main_thread
+from types import FrameType
 from typing import IO, cast
 
 from lexicon.catalog import Entry, Knob, turn
@@ -21,6 +24,7 @@ from lexicon.terminal import runner
 __all__ = [
     "Process",
     "Run",
+    "ended_by_signals",
     "parse_settings",
     "parse_sweep",
     "run_command",
@@ -69,7 +73,7 @@ class Process:
     def __init__(self, source: bytes, path: Path, *, timeout: float = TIMEOUT) -> None:
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
-        self._too_much = False
+        self._too_much = self._ended = False
         self._process = subprocess.Popen(
             # -P: no module of the current folder stands in for one of the library's.
             [sys.executable, "-P", runner.__file__, str(path)],
@@ -139,17 +143,21 @@ class Process:
         if code < 0:
             known = {number.value: number.name for number in signal.Signals}
             return self._left_behind(f"ended by {known.get(-code, f'signal {-code}')}")
-        if code and not self._errors:
+        # Python exits with 1 after a traceback, which says more.
+        if code and not (code == 1 and b'  File "' in self._errors):
             return self._left_behind(f"ended with exit code {code}")
         return self._left_behind("")
 
     def end(self) -> None:
         """End the process, and all it started."""
+        if self._ended:
+            return  # its group's number may by now be another's
         if os.name == "posix":
             with suppress(ProcessLookupError, PermissionError):  # nothing is left of the group
                 os.killpg(self._process.pid, signal.SIGKILL)
         else:
             self._process.kill()
+        self._ended = True
         self._process.wait()
         for thread in self._threads:
             thread.join(1.0)  # not for ever: a daemon that it started may hold on to its output
@@ -167,7 +175,42 @@ class Process:
         errors = self._errors.decode(errors="replace").replace("\r\n", "\n")
         if not reason:
             return Run(output, errors, self._process.returncode)
+        if errors and not errors.endswith("\n"):
+            errors += "\n"
         return Run(output, f"{errors}{reason}\n", self._process.returncode or 1)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Leave by way of `finally` when the terminal closes, so that no run goes on alone."""
+    if current_thread() is not main_thread():
+        yield  # signals arrive elsewhere
+        return
+    received: list[int] = []
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        # A terminal that closes may send several: those that follow must not stop `finally`.
+        if len(received) == 1:
+            raise KeyboardInterrupt  # the one exception that the watcher hands on
+
+    signals = [signal.SIGTERM]
+    if os.name == "posix":
+        signals += [signal.SIGHUP, signal.SIGQUIT]
+    before = {
+        number: signal.signal(number, leave)
+        for number in signals
+        if signal.getsignal(number) != signal.SIG_IGN  # as under `nohup`
+    }
+    try:
+        yield
+    except KeyboardInterrupt:
+        if received:
+            sys.exit(128 + received[0])
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def parse_settings(entry: Entry, settings: list[str]) -> dict[Knob, object]:
@@ -188,12 +231,14 @@ def parse_settings(entry: Entry, settings: list[str]) -> dict[Knob, object]:
     Raises
     ------
     ValueError
-        If a setting has no ``=``, names no knob, or its value is not a literal of the type that
-        the knob has.
+        If a setting has no ``=``, names no knob or one that is set already, or its value is not a
+        literal of the type that the knob has.
     """
     values: dict[Knob, object] = {}
     for setting in settings:
         knob, text = _named(entry, setting)
+        if knob in values:
+            raise ValueError(f"{knob.name} is set twice")
         values[knob] = _value(knob, text)
     return values
 
@@ -218,13 +263,15 @@ def parse_sweep(entry: Entry, sweep: str) -> tuple[Knob, list[object]]:
     Raises
     ------
     ValueError
-        As `parse_settings`, and if a value comes twice.
+        As `parse_settings`, and if a value is missing or comes twice.
     """
     knob, text = _named(entry, sweep)
     try:
-        texts = [repr(value) for value in ast.literal_eval(f"({text},)")]
-    except (ValueError, SyntaxError):
+        texts = [repr(value) for value in cast("tuple[object, ...]", _literal(f"({text},)"))]
+    except ValueError:
         texts = [part.strip() for part in text.split(",")]
+    if not all(texts):
+        raise ValueError(f"{sweep!r} lacks a value")
     values = [_value(knob, one) for one in texts]
     for i, value in enumerate(values):
         if value in values[:i]:
@@ -234,24 +281,36 @@ def parse_sweep(entry: Entry, sweep: str) -> tuple[Knob, list[object]]:
 
 def _named(entry: Entry, setting: str) -> tuple[Knob, str]:
     knobs = {knob.name: knob for knob in entry.knobs}
-    name, equals, text = setting.partition("=")
+    name, equals, text = (part.strip() for part in setting.partition("="))
     if not equals:
         raise ValueError(f"{setting!r} must be NAME=VALUE")
     if name not in knobs:
-        raise ValueError(f"{entry.slug} has no knob {name!r}; it has {', '.join(knobs)}")
+        near = get_close_matches(name.upper(), knobs, n=1)
+        offer = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"{entry.slug} has no knob {name!r}; {offer}it has {', '.join(knobs)}")
     return knobs[name], text
 
 
 def _value(knob: Knob, text: str) -> object:
     kind = type(knob.value)
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if kind is float and type(value) is int:
-        value = float(value)
+    value: object = text
+    with suppress(ValueError, OverflowError):
+        value = _literal(text)
+        if kind is float and type(value) is int:
+            value = float(value)
     if type(value) is not kind:
-        raise ValueError(f"{knob.name} must be {kind.__name__}, got {text!r}")
+        names: dict[type, str] = {bool: "True or False", float: "a finite float"}
+        raise ValueError(f"{knob.name} must be {names.get(kind, kind.__name__)}, got {text!r}")
+    return value
+
+
+def _literal(text: str) -> object:
+    """Return what a literal says, or raise ValueError, whatever is wrong with it."""
+    try:
+        value: object = ast.literal_eval(text)
+        ast.literal_eval(repr(value))  # as the source will have it: infinity has no literal
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(text) from error
     return value
 
 
@@ -344,19 +403,22 @@ def run_examples(
         What happened, in the order of the settings.
     """
     started: list[Process] = []
+    left = Event()
 
     def run(settings: dict[Knob, object]) -> Run:
         source = turned_source(entry, settings)
         process = Process(source.encode(), entry.example, timeout=timeout)
         started.append(process)
+        if left.is_set():  # while it started: nobody else has seen it
+            process.end()
         return process.wait()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ended_by_signals(), ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             return list(pool.map(run, all_settings))
         except BaseException:
-            # Ctrl-C reaches this thread only: the others would wait for their examples' ends.
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Signals reach this thread only: the others would wait for their examples' ends.
+            left.set()
             for process in started:
                 process.end()
             raise

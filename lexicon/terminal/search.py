@@ -31,7 +31,7 @@ class Hit:
     entry : Entry
         The entry.
     line : str
-        The sentence of its page that matches best, Markdown.
+        The sentence of its page that matches best, or else the line of its module, Markdown.
     matched : tuple of str
         How the words in it begin that were found, in lower case.
     """
@@ -61,6 +61,11 @@ class _Text:
         for paragraph in re.split(r"\n\s*\n|^\s*(?:-|\d+\.) ", page, flags=re.MULTILINE)[1:]:
             found += re.split(r"(?<=[.!?]) ", " ".join(paragraph.split()).lstrip("# "))
         return [sentence for sentence in found if sentence]
+
+    def definitions(self) -> list[str]:
+        module = self.entry.module.read_text(encoding="utf-8")
+        lines = re.findall(r"^\s*((?:def|class) .*\S)", module, re.MULTILINE)
+        return [re.sub(r"([^\w\s])", r"\\\1", line) for line in lines]
 
 
 def search(words: str, *, limit: int = 10) -> list[Hit]:
@@ -97,10 +102,12 @@ def search(words: str, *, limit: int = 10) -> list[Hit]:
             scores[entry] += rarity * weight / (weight + 3)
         meant.append((stems, rarity))
     ranked = sorted((e for e in scores if scores[e]), key=lambda e: -scores[e])[: 3 * limit]
-    sentences = {text.entry: text.sentences for text in texts}
+    by_entry = {text.entry: text for text in texts}
     hits = {}
     for entry in ranked:
-        line, found = _best_sentence(sentences[entry](), meant)
+        line, found = _best_sentence(by_entry[entry].sentences(), meant)
+        if not found:
+            line, found = _best_sentence([line, *by_entry[entry].definitions()], meant)
         hits[entry] = Hit(entry, line, tuple(found))
         share = sum(found.values()) / sum(rarity for _, rarity in meant)
         scores[entry] *= 1 + len(meant) * share

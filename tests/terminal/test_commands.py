@@ -5,12 +5,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lexicon.catalog import entries, find
 from lexicon.terminal.commands import app
-from lexicon.terminal.examples import run_example
+from lexicon.terminal.examples import parse_sweep, run_example
+from lexicon.terminal.help import complete_sweep
 from lexicon.terminal.learning import questions
 from lexicon.terminal.progress import record_answer
 
@@ -107,11 +109,21 @@ def test_read_fits_its_terminal(lexicon, slug, columns):
     assert all(word in source for word in words)
 
 
-def test_read_is_paged_when_long_and_only_then(terminal):
-    child = terminal("read", "k_wta", rows=30, PAGER="sed s/^/paged:/")
-    assert "paged:" in child.shown("A threshold keeps more than k")
-    child = terminal("read", "k_wta", "--section", "what", rows=60, PAGER="sed s/^/paged:/")
-    assert "paged:" not in child.shown("dx that goes on")
+def test_read_is_paged_when_long_and_only_then(lexicon, terminal):
+    import pexpect
+
+    words = ("read", "k_wta", "--section", "what")
+    lines = lexicon(*words, COLUMNS="100").stdout.count("\n")
+    pager = {"PAGER": """sh -c 'echo "<$LESS|$LESSCHARSET>"; cat'""", "LESS": "-i"}
+    child = terminal(*words, rows=lines, **pager)
+    assert child.shown("What is it?").strip() == "<-i -R|utf-8>"
+    for child in (
+        terminal(*words, rows=lines + 1, **pager),
+        terminal("read", "k_wta", **pager, TERM="dumb"),
+    ):
+        child.expect(pexpect.EOF)
+        assert "What is it?" in child.before
+        assert "utf-8>" not in child.before
 
 
 @pytest.mark.parametrize(
@@ -151,19 +163,80 @@ def test_run_shows_both_values_of_what_a_knob_changed(lexicon):
     assert "- active per sample   5 to 5 of 64\n+ active per sample   1 to 1 of 64\n" in narrow
 
 
-def test_a_sweep_is_tabulated(lexicon):
-    rows = json.loads(lexicon("run", "k_wta", "--sweep", "K=1,64", "--json").stdout)
-    assert [row["settings"] for row in rows] == [{"K": 1}, {"K": 64}]
-    k = find("k_wta").knobs[0]
-    assert [row["output"] for row in rows] == [
-        run_example(find("k_wta"), {k: value}).output for value in (1, 64)
+def test_json_says_which_lines_of_the_turned_run_are_new(lexicon):
+    answer = json.loads(lexicon("run", "forward_pass", "--set", "TIMES=2", "--json").stdout)
+    lines = answer["output"].splitlines()
+    assert len(answer["changed"]) == len(lines) == 7  # one more than with the default
+    assert [line.split()[0] for line, new in zip(lines, answer["changed"], strict=True) if new] == [
+        "Activation",
+        "Linear",
+        "accuracy",
     ]
-    printed = lexicon(
-        "run", "activation", "--sweep", "FUNCTION=relu,tanh", "--set", "SEED=1"
-    ).stdout
-    heading, row = printed.splitlines()[1:]
-    assert heading.split() == ["FUNCTION", "=", "'relu'", "FUNCTION", "=", "'tanh'"]
-    assert row.startswith("4 layers,  relu between 0.")
+
+
+def test_a_sweep_is_tabulated(lexicon):
+    kind, width, _ = find("sparse_matrix").knobs
+    words = ("run", "sparse_matrix", "--sweep", "TYPE=float32,uint8", "--set", "WIDTH=8")
+    rows = json.loads(lexicon(*words, "--json").stdout)
+    assert [row["settings"] for row in rows] == [
+        {"WIDTH": 8, "TYPE": value} for value in ("float32", "uint8")
+    ]
+    first, second = (
+        run_example(find("sparse_matrix"), {width: 8, kind: value}).output
+        for value in ("float32", "uint8")
+    )
+    assert [row["output"] for row in rows] == [first, second]
+    assert [sum(row["changed"]) for row in rows] == [0, 6]
+    heading, *lines = zip(first.splitlines(), second.splitlines(), strict=True)
+    assert lexicon(*words, COLUMNS="90").stdout.splitlines()[1:] == [
+        "TYPE",
+        f"{'':11}{heading[0]}",
+        *"\n\n".join(f"'float32'  {a}\n'uint8'    {b}" for a, b in lines).splitlines(),
+    ]
+    whole = f"TYPE = 'float32'\n{first}\nTYPE = 'uint8'\n{second}"
+    assert lexicon(*words, COLUMNS="60").stdout.endswith(whole)
+
+
+@pytest.mark.parametrize("words", [("--set", "WIDTH=4"), ("--sweep", "WIDTH=8")])
+def test_where_nothing_changes_the_output_is_shown_once(lexicon, words):
+    entry = find("sparse_matrix")
+    output = run_example(entry, {entry.knobs[1]: int(words[1][-1])}).output
+    printed = lexicon("run", entry.slug, *words, COLUMNS="90").stdout
+    assert printed == f"{entry.question}\n{output}Nothing changed.\n"
+
+
+def test_long_lines_are_not_cut(lexicon):
+    entry = find("sparse_matrix")
+    before, after = (run_example(entry, {entry.knobs[1]: width}).output for width in (4, 1))
+    run = ("run", "sparse_matrix")
+    assert before in lexicon(*run, COLUMNS="20").stdout
+    printed = lexicon(*run, "--set", "WIDTH=1", COLUMNS="20").stdout.splitlines()
+    lines = set(after.splitlines()) - set(before.splitlines())
+    assert {line[2:] for line in printed if line.startswith("+ ")} == {*lines, "WIDTH = 1"}
+    printed = lexicon(*run, "--sweep", "WIDTH=4,1", COLUMNS="20").stdout
+    assert printed.endswith(f"WIDTH = 4\n{before}\nWIDTH = 1\n{after}")
+
+
+def test_warnings_are_shown_and_do_not_mix_with_the_output(lexicon):
+    words = ("run", "momentum", "--set", "LEARNING_RATE=10.0")
+    finished = lexicon(*words)
+    assert "Warning" not in finished.stdout
+    assert finished.stderr.startswith("lexicon: momentum warned with LEARNING_RATE = 10.0\n")
+    assert "RuntimeWarning: overflow" in finished.stderr
+    finished = lexicon(*words, "--json")
+    assert f"\n{json.loads(finished.stdout)['errors']}" in finished.stderr
+    quiet = lexicon("run", "sparse_matrix", "--json")
+    assert json.loads(quiet.stdout)["errors"] == quiet.stderr == ""
+
+
+def test_what_a_failing_example_printed_is_shown_but_for_json(lexicon):
+    words = ("run", "erdos_renyi", "--set", "DENSITY=5.0")
+    finished = lexicon(*words, exit_code=1)
+    (density, *_) = find("erdos_renyi").knobs
+    assert finished.stdout == run_example(find("erdos_renyi"), {density: 5.0}).output != ""
+    as_json = lexicon(*words, "--json", exit_code=1)
+    assert as_json.stdout == ""
+    assert as_json.stderr == finished.stderr
 
 
 def test_the_source_is_printed_as_it_would_run(lexicon):
@@ -185,6 +258,8 @@ def test_the_source_is_printed_as_it_would_run(lexicon):
         (["run", "k_wta", "--set", "K=2.5"], "K must be int"),
         (["run", "k_wta", "--sweep", "K=1,x"], "K must be int"),
         (["run", "k_wta", "--sweep", "K=1,2", "--set", "K=3"], "both set and swept"),
+        (["run", "k_wta", "--sweep", "K=1,2", "--sweep", "K=3,4"], "only one knob"),
+        (["run", "k_wta", "--sweep", ""], "must be NAME=VALUE"),
         (["run", "k_wta", "--source", "--json"], "--source goes with --set only"),
         (["run", "k_wta", "--source", "--sweep", "K=1,2"], "--source goes with --set only"),
         (["run", "k_wta", "--timeout", "0"], "--timeout"),
@@ -255,6 +330,21 @@ def test_search_shows_names_and_sentences(lexicon):
     assert "dead neurons" in rows[0]["line"]
     assert "nothing is found" in lexicon("search", "xyzzyq").stderr
     assert json.loads(lexicon("search", "xyzzyq", "--json").stdout) == []
+    narrow = lexicon("search", "dead", "neurons", COLUMNS="30").stdout
+    for shown, width in ((printed, 80), (narrow, 30)):
+        lines = shown.splitlines()
+        assert not any(line.endswith(" ") for line in lines)
+        assert max(len(line) for line in lines if line.startswith(" ")) <= width
+    assert " ".join(narrow.split()) == " ".join(printed.split())
+
+
+def test_search_makes_bold_what_it_found(terminal):
+    import pexpect
+
+    child = terminal("search", "winner", "dead")
+    child.expect(pexpect.EOF)
+    assert "\x1b[1mwinners" in child.before
+    assert "\x1b[1mdead\x1b" in child.before
 
 
 def test_search_shows_formulas_as_signs(lexicon):
@@ -272,13 +362,70 @@ def test_search_shows_formulas_as_signs(lexicon):
         ("lexicon run k_wta --set ", "K=1"),
         ("lexicon run k_wta --set E", "EPOCHS=1"),
         ("lexicon run backpropagation --set T", r"TRAINED=\(\'w2\',\ \'b2\'\)"),
+        ("lexicon run k_wta --sweep ", "EPOCHS=10,1"),
+        ("lexicon run activation --sweep F", "FUNCTION=relu,tanh,sigmoid"),
         ("lexicon read k_wta --section p", "pitfalls"),
     ],
 )
 def test_the_shell_completes_commands_entries_and_knobs(lexicon, words, expected):
-    environment = {"_LEXICON_COMPLETE": "complete_bash", "COMP_WORDS": words}
-    environment["COMP_CWORD"] = str(len(words.split(" ")) - 1)
-    assert expected in lexicon(**environment).stdout.splitlines()
+    assert expected in completed(lexicon, words.split(" "))
+
+
+def completed(lexicon, words, separator=" "):
+    """Return what bash would be given for the last word."""
+    environment = {"_LEXICON_COMPLETE": "complete_bash", "COMP_WORDS": separator.join(words)}
+    return lexicon(**environment, COMP_CWORD=str(len(words) - 1)).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("run k_wta --set K =", ["1", "64"]),
+        ("run k_wta --set K = 6", ["64"]),
+        ("run k_wta --sweep EPOCHS =", ["10,1"]),
+        ("run k_wta --set K = 6 --set SEED =", ["1"]),
+        ("run k_wta --set K = 6 --set SE", ["SEED=1"]),
+        ("run --set K = 6 k_w", ["k_wta"]),
+        ("read k_wta --section =", ["what", "why", "how", "run", "pitfalls", "check", "related"]),
+        ("read _wta", [""]),
+        ("run no_entry --set K", [""]),
+        ("run k_wta --set W", [""]),
+    ],
+)
+def test_bash_which_ends_a_word_at_an_equals_sign_completes_the_rest(lexicon, words, expected):
+    assert completed(lexicon, ["lexicon", *words.split()], separator="\n") == expected
+
+
+def test_a_real_bash_completes_a_knob_and_its_value(home):
+    pexpect = pytest.importorskip("pexpect")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "TERM": "dumb"}
+    with pexpect.spawn("bash --norc --noprofile", cwd=home, env=environment, timeout=60) as bash:
+        bash.sendline("source <(_LEXICON_COMPLETE=source_bash lexicon)")
+        bash.send("lexicon run k_wta --set EP\t--sweep K=\t")
+        bash.send("\x01echo \x05\r")  # instead of running it
+        bash.expect_exact("\nlexicon run k_wta --set EPOCHS=1 --sweep K=5,1,64")
+
+
+def test_zsh_shows_titles_and_hints_beside_what_it_completes(lexicon):
+    environment = {"_LEXICON_COMPLETE": "complete_zsh"}
+    k, *_ = find("k_wta").knobs
+    for words, hint in (
+        ("lexicon run k_wta --set K", f'"K\\=64":"{k.hint}"'),
+        ("lexicon run k_wta --sweep K", f'"K\\=5,1,64":"{k.hint}"'),
+        ("lexicon read k_", f'"k_wta":"{find("k_wta").title}"'),
+    ):
+        printed = lexicon(**environment, _TYPER_COMPLETE_ARGS=words).stdout
+        assert hint.replace("\\", "") in printed.replace("\\", "")
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.slug)
+def test_every_sweep_that_is_offered_can_be_run(entry):
+    context = SimpleNamespace(params={"entry": entry.slug}, args=[])
+    offered = [shlex.split(sweep)[0] for sweep, _ in complete_sweep(context, "")]
+    assert [parse_sweep(entry, sweep) for sweep in offered] == [
+        (knob, [knob.value, *knob.tries]) for knob in entry.knobs
+    ]
 
 
 @pytest.mark.parametrize(

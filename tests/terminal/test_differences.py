@@ -99,29 +99,73 @@ def test_what_exactly_changed_is_bold_on_both_sides():
     assert "\x1b[31mloss\x1b" in printed
 
 
-def test_several_runs_become_a_table():
-    outputs = {"K = 1": "same\nat loss 1 of 9\n", "K = 2": "same\nat loss 2 of 9\n"}
-    assert drawn(tabulated(outputs, 80)) == ["         K = 1   K = 2", "at loss  1 of 9  2 of 9"]
-
-
-def test_rows_of_bare_numbers_stand_one_below_the_other():
-    outputs = {"K = 1": "n loss\n1 0.5\n2 0.4\n", "K = 10": "n loss\n1 0.6\n2 0.5\n"}
-    assert drawn(tabulated(outputs, 80)) == [
-        "K = 1   1 0.5",
-        "K = 10  1 0.6",
+def test_what_is_the_same_in_all_runs_stands_once_above_what_is_not():
+    outputs = {
+        "5": "dense or not\n n  loss\n 1   0.5\n 2   0.4\n\nall read\n",
+        "10": "dense or not\n n  loss\n 1   0.6\n 2   0.5\n\nall read\n",
+    }
+    assert drawn(tabulated("K", outputs, 80)) == [
+        "K",
+        "    dense or not",
+        "     n  loss",
+        "5    1   0.5",
+        "10   1   0.6",
         "",
-        "K = 1   2 0.4",
-        "K = 10  2 0.5",
+        "5    2   0.4",
+        "10   2   0.5",
+        "",
+        "    all read",
     ]
-    assert drawn(tabulated({"A = 1": "loss 1\n", "A = 2": "loss 2\n"}, 10)) == [
-        "A = 1  loss 1",
-        "A = 2  loss 2",
+    console = Console(width=80, highlight=False, force_terminal=True, color_system="standard")
+    with console.capture() as capture:
+        console.print(tabulated("K", outputs, 80))
+    dim = [line.startswith("\x1b[2m ") for line in capture.get().splitlines()]
+    assert [i for i, one in enumerate(dim) if one] == [1, 2, 9]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "width"),
+    [
+        ("a 1\n", "a 1\na 2\n", 80),
+        ("a 1\n", "a 2\n", 5),
+        ("a 1 and more\nb 1\n", "a 1 and more\nb 2\n", 14),
+        ("+ -\n. .\n", "+ -\n- -\n", 80),
+    ],
+    ids=["lengths", "width", "width of a heading", "picture"],
+)
+def test_outputs_that_cannot_be_split_are_shown_whole(first, second, width):
+    assert drawn(tabulated("K", {"1": first, "2": second}, width)) == [
+        "K = 1",
+        *first.splitlines(),
+        "",
+        "K = 2",
+        *second.splitlines(),
     ]
 
 
-def test_outputs_of_other_lengths_are_shown_whole():
-    outputs = {"K = 1": "a 1\n", "K = 2": "a 1\na 2\n"}
-    assert drawn(tabulated(outputs, 80)) == ["K = 1", "a 1", "", "K = 2", "a 1", "a 2"]
+def test_columns_are_those_of_the_terminal():
+    before, after = "数据\t1\nn\u0303 1\na\tb\n", "数据集\t1\nn\u0303 2\na\tb\n"
+    assert drawn(comparison(before, after, ("前", "after"), 40)) == [
+        "  前          | after",
+        "> 数据      1 | 数据集     1",
+        "> n\u0303 1         | n\u0303 2",
+        "  a       b   | a       b",
+    ]
+    assert drawn(comparison("数据数据\n", "a\n", ("b", "n"), 13))[0] == "- b"
+    assert drawn(comparison("a\n", "数据数据\n", ("b", "n"), 13))[0] == "- b"
+    assert drawn(comparison("数据\nlong 1\n", "数据\nlong 2\n", ("b", "n"), 17)) == [
+        "  b      | n",
+        "  数据   | 数据",
+        "> long 1 | long 2",
+    ]
+    # Its cells are more than there are on the left, its characters are not.
+    assert drawn(comparison("数据据\nn 1\n", "数据据\nn 2\n", ("b", "n"), 20))[1] == "  数据据"
+    assert drawn(tabulated("K", {"'数'": "a\tb 1\n", "'n'": "a\tb 2\n"}, 17)) == [
+        "K",
+        "'数'  a       b 1",
+        "'n'   a       b 2",
+    ]
+    assert drawn(tabulated("K", {"1": "数据 1\n", "2": "数据 2\n"}, 8))[0] == "K = 1"
 
 
 @pytest.mark.parametrize(("width", "beside"), [(13, True), (12, False)])
@@ -140,14 +184,14 @@ def test_titles_take_part_in_what_has_to_fit(titles):
         assert all(title in "".join(shown) for title in titles)
 
 
-@pytest.mark.parametrize(("width", "table"), [(18, True), (17, False)])
-def test_a_table_of_runs_begins_exactly_where_all_fits(width, table):
-    shown = drawn(tabulated({"A = 1": "loss 1\n", "A = 2": "loss 2\n"}, width))
-    assert (shown[0].split() == ["A", "=", "1", "A", "=", "2"]) == table
+@pytest.mark.parametrize(("width", "first"), [(9, "A"), (8, "A = 1")])
+def test_runs_are_split_exactly_where_all_fits(width, first):
+    shown = drawn(tabulated("A", {"1": "loss 1\n", "2": "loss 2\n"}, width))
+    assert shown[0] == first
 
 
 def test_lines_that_differ_only_in_blanks_come_to_an_end():
-    assert "a b" in "".join(drawn(tabulated({"A = 1": "a  b\n", "A = 2": "a b\n"}, 80)))
+    assert "1  a  b" in drawn(tabulated("A", {"1": "a  b\n", "2": "a b\n"}, 80))
 
 
 def test_a_line_of_thousands_of_words_is_compared_at_once():

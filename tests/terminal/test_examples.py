@@ -1,14 +1,21 @@
 import os
 import shlex
+import signal
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, main_thread
 
+import psutil
 import pytest
 
 from lexicon.catalog import entries, find
+from lexicon.terminal import examples
 from lexicon.terminal.examples import (
     Process,
     Run,
+    ended_by_signals,
     parse_settings,
     parse_sweep,
     run_command,
@@ -27,56 +34,29 @@ def test_a_run_keeps_output_errors_and_exit_code(tmp_path):
     assert run("print('a')", tmp_path) == Run("a\n", "", 0)
     source = "import sys\nprint('a')\nprint('b', file=sys.stderr)"
     assert run(source, tmp_path) == Run("a\n", "b\n", 0)
-    assert run("raise SystemExit(3)", tmp_path) == Run("", "ended with exit code 3\n", 3)
-    assert run("raise SystemExit('no')", tmp_path) == Run("", "no\n", 1)
     killed = run("import os; os.kill(os.getpid(), 35)", tmp_path)
     assert "signal 35" in killed.errors or "ended by SIG" in killed.errors
+    odd = run("import os; os.write(1, b'a\\xff'); os.write(2, b'\\xffb')", tmp_path)
+    assert odd == Run("a\ufffd", "\ufffdb", 0)
 
 
-def test_an_example_is_main_and_sees_its_own_folder_first(tmp_path):
-    (tmp_path / "beside.py").write_text("value = 7")
-    source = "import sys, beside\nprint(__name__, beside.value, sys.argv, __file__)"
-    path = str(tmp_path / "mine.py")
-    assert run(source, tmp_path).output == f"__main__ 7 ['{path}'] {path}\n"
-
-
-def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(tmp_path, monkeypatch):
-    (tmp_path / "numpy.py").write_text("raise RuntimeError('the wrong numpy')")
-    monkeypatch.chdir(tmp_path)
-    assert run_example(find("softmax")).exit_code == 0
-
-
-def test_a_traceback_shows_the_examples_lines_and_no_others(tmp_path):
-    source = "import json\nprint('a')\nvalue = json.loads('[')  # here\n"
-    finished = run(source, tmp_path)
-    assert finished.output == "a\n"
-    assert finished.exit_code == 1
-    assert finished.errors.count("File ") == 1
-    assert f'File "{tmp_path / "mine.py"}", line 3' in finished.errors
-    assert "value = json.loads('[')  # here" in finished.errors
-    assert finished.errors.endswith("JSONDecodeError: Expecting value: line 1 column 2 (char 1)\n")
-
-
-def test_a_chain_of_errors_is_shortened_throughout(tmp_path):
-    source = (
-        "import json\n"
-        "try:\n    json.loads('[')\n"
-        "except ValueError as error:\n    raise KeyError(1) from error\n"
-    )
-    errors = run(source, tmp_path).errors
-    assert "direct cause" in errors
-    assert [line for line in errors.splitlines() if "File " in line] == [
-        f'  File "{tmp_path / "mine.py"}", line {number}, in <module>' for number in (3, 5)
-    ]
-
-
-def test_what_cannot_be_compiled_names_its_line(tmp_path):
-    errors = run("a = 1\nb = = 2\n", tmp_path).errors
-    assert f'File "{tmp_path / "mine.py"}", line 2' in errors
-    assert errors.endswith("SyntaxError: invalid syntax\n")
-    latin = Process(b"# \xe9\n", tmp_path / "mine.py").wait()
-    assert latin.exit_code == 1
-    assert "SyntaxError" in latin.errors
+def test_the_exit_code_is_told_unless_a_traceback_tells_why(tmp_path):
+    code = "ended with exit code"
+    assert run("raise SystemExit(3)", tmp_path) == Run("", f"{code} 3\n", 3)
+    source = "import sys, warnings\nwarnings.warn('hm')\nsys.exit({})"
+    for number in (1, 3):
+        finished = run(source.format(number), tmp_path)
+        assert finished.exit_code == number
+        assert "UserWarning: hm\n" in finished.errors
+        assert finished.errors.endswith(f"\n{code} {number}\n")
+    source = "import os, sys; print('no', file=sys.stderr, end=''); os._exit(1)"
+    assert run(source, tmp_path) == Run("", f"no\n{code} 1\n", 1)
+    source = "import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start(); t.join()\n"
+    assert run(f"{source}raise SystemExit(3)", tmp_path).errors.endswith(f"\n{code} 3\n")
+    for source in ("1 / 0", "1 = 0"):
+        failed = run(source, tmp_path)
+        assert failed.exit_code == 1
+        assert code not in failed.errors
 
 
 def test_an_endless_run_is_ended_and_keeps_what_it_printed(tmp_path):
@@ -90,6 +70,13 @@ def test_a_huge_output_is_ended_and_cut(tmp_path):
     finished = run("while True: print('x' * 99)", tmp_path)
     assert finished.errors == "ended after 1,000,000 bytes of output\n"
     assert len(finished.output) == 1_000_000
+    assert finished.exit_code != 0
+
+
+def test_a_huge_output_is_a_failure_even_of_an_example_that_succeeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: None)  # too late
+    finished = run("import os; os.write(1, b'x' * 1_000_000)", tmp_path)
+    assert finished == Run("x" * 1_000_000, "ended after 1,000,000 bytes of output\n", 1)
 
 
 def test_nothing_that_an_example_started_outlives_it(tmp_path):
@@ -119,6 +106,16 @@ def test_a_run_that_is_not_over_is_none_until_it_is_ended(tmp_path):
     assert finished.errors == "ended by SIGKILL\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="there are no process groups on Windows")
+def test_an_ended_group_is_not_killed_again(tmp_path, monkeypatch):
+    killed = []
+    monkeypatch.setattr(os, "killpg", lambda group, number: killed.append(group))
+    process = Process(b"", tmp_path / "mine.py")
+    assert process.wait().exit_code == 0
+    process.end()
+    assert len(killed) == 1  # the second group of that number would be a stranger's
+
+
 def test_a_large_source_arrives_whole(tmp_path):
     assert run("#" * 1_000_000 + "\nprint('end')", tmp_path).output == "end\n"
 
@@ -133,8 +130,18 @@ def test_settings_are_read_by_the_knobs_type():
         parse_settings(entry, ["K"])
     with pytest.raises(ValueError, match="has no knob 'Q'; it has K, EPOCHS, SEED"):
         parse_settings(entry, ["Q=1"])
-    share = find("linear_layer").knobs[2]
-    assert parse_settings(find("linear_layer"), ["SHARE=1"]) == {share: 1.0}
+    for name, meant in (("k", "K"), ("epochs", "EPOCHS"), ("SED", "SEED")):
+        with pytest.raises(ValueError, match=f"no knob '{name}'; did you mean {meant}\\?"):
+            parse_settings(entry, [f"{name}=1"])
+    assert parse_settings(entry, [" K = 3 "]) == {k: 3}
+    with pytest.raises(ValueError, match="K is set twice"):
+        parse_settings(entry, ["K=3", "SEED=1", "K=3"])
+    layer = find("linear_layer")
+    share = next(knob for knob in layer.knobs if knob.name == "SHARE")
+    assert [*map(type, parse_settings(layer, ["SHARE=1"]).values())] == [float]
+    assert parse_settings(layer, ["SHARE=1"]) == {share: 1.0}
+    with pytest.raises(ValueError, match="SHARE must be a finite float, got 'True'"):
+        parse_settings(layer, ["SHARE=True"])
     assert setting_name({k: 3, entry.knobs[2]: 1}) == "K = 3, SEED = 1"
 
 
@@ -150,8 +157,38 @@ def test_a_sweep_is_read_by_the_knobs_type():
         parse_sweep(find("k_wta"), "K=1,2,1")
     with pytest.raises(ValueError, match=r"K must be int, got '2\.5'"):
         parse_sweep(find("k_wta"), "K=1,2.5")
-    with pytest.raises(ValueError, match="K must be int, got ''"):
-        parse_sweep(find("k_wta"), "K=")
+    for text in ("K=", "K=,", "K=1,", "K = 1,,2"):
+        with pytest.raises(ValueError, match=f"'{text}' lacks a value"):
+            parse_sweep(find("k_wta"), text)
+    with pytest.raises(ValueError, match="'' must be NAME=VALUE"):
+        parse_sweep(find("k_wta"), "")
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        pytest.param("{[]: 1}", id="unhashable"),
+        pytest.param("[" * 150 + "]" * 150, id="brackets"),
+        pytest.param("1+" * 3_000 + "1", id="sums"),
+        pytest.param("-" * 50_000 + "1", id="signs"),
+        pytest.param("1e999", id="infinity"),
+        pytest.param("9" * 400, id="beyond floats"),
+        pytest.param("0x" + "f" * 5_000, id="beyond digits"),
+    ],
+)
+def test_an_odd_literal_is_refused_by_the_knobs_name(literal):
+    entry, setting = find("linear_layer"), f"SHARE={literal}"
+    for parse, text in ((parse_settings, [setting]), (parse_sweep, setting)):
+        with pytest.raises(ValueError, match="SHARE must be a finite float, got '"):
+            parse(entry, text)
+
+
+def test_a_knob_that_is_true_or_false_says_so():
+    entry, knob = next((e, k) for e in entries() for k in e.knobs if type(k.value) is bool)
+    assert parse_settings(entry, [f"{knob.name}=False"]) == {knob: False}
+    for text in ("true", "1"):
+        with pytest.raises(ValueError, match=f"^{knob.name} must be True or False, got '{text}'"):
+            parse_settings(entry, [f"{knob.name}={text}"])
 
 
 def test_every_knob_can_be_turned_by_the_command_that_is_shown():
@@ -181,6 +218,93 @@ def test_a_turned_source_differs_in_one_line():
     assert len(changed) == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends processes without notice")
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (lambda child: child.sendintr(), 130),
+        (lambda child: child.kill(signal.SIGTERM), 143),
+        (lambda child: child.kill(signal.SIGHUP), 129),
+        (lambda child: child.send("\x1c"), 131),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "SIGHUP", "Ctrl-backslash"],
+)
+def test_leaving_ends_all_runs(terminal, end, code):
+    import pexpect
+
+    child = terminal("run", "k_wta", "--sweep", "EPOCHS=100001,100002,100003,100004,100005")
+    child.expect_exact("running")
+    for _ in range(100):
+        if runs := psutil.Process(child.pid).children(recursive=True):
+            break
+        time.sleep(0.05)
+    assert runs
+    end(child)
+    child.expect(pexpect.EOF, timeout=20)
+    child.close()
+    assert child.exitstatus == code
+    assert "Traceback" not in child.before
+    assert not any(run.is_running() for run in runs)
+
+
+def test_leaving_starts_no_more_runs_and_ends_one_that_is_starting(monkeypatch):
+    begun = []
+
+    class Endless:
+        def __init__(self, *words, **options):
+            self.over = Event()
+            begun.append(self)
+            if begun[0] is not self:
+                time.sleep(0.1)  # until all five are waiting
+                signal.pthread_kill(main_thread().ident, signal.SIGTERM)
+                assert begun[0].over.wait(10)
+                time.sleep(0.1)  # all that have started are ended, but for this one
+
+        def end(self):
+            self.over.set()
+
+        def wait(self):
+            assert self.over.wait(10)
+
+    monkeypatch.setattr(examples, "Process", Endless)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as left:
+        run_examples(find("k_wta"), [{}] * 5)
+    assert left.value.code == 128 + signal.SIGTERM
+    assert len(begun) == 2
+    assert all(process.over.is_set() for process in begun)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_examples_run_from_any_thread_and_what_is_ignored_stays_so():
+    with ThreadPoolExecutor(1) as pool:
+        (finished,) = pool.submit(run_examples, find("k_wta"), [{}]).result()
+    assert finished.exit_code == 0
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with ended_by_signals():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_second_signal_does_not_stop_what_the_first_one_ends():
+    ended = []
+
+    @ended_by_signals()
+    def leave():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            ended.append("all")
+
+    with pytest.raises(SystemExit):
+        leave()
+    assert ended == ["all"]
+
+
 def test_examples_use_one_blas_thread_unless_told_otherwise(tmp_path, monkeypatch):
     source = "import os; print(os.environ['OPENBLAS_NUM_THREADS'])"
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
@@ -188,3 +312,11 @@ def test_examples_use_one_blas_thread_unless_told_otherwise(tmp_path, monkeypatc
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     assert run(source, tmp_path).output == "3\n"
     assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+
+
+def test_examples_print_at_once_and_in_utf_8_whatever_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    source = "import sys; print('é', sys.flags.utf8_mode, sys.stdout.write_through)"
+    assert run(source, tmp_path).output == "é 1 True\n"
