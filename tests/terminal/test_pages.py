@@ -49,6 +49,10 @@ def test_signs_of_a_formula_are_not_markup():
     assert plain_text("**No** `W` $W_{2,ij}$ [mask](mask.md)") == "No W W_(2,ij) mask"
 
 
+def test_a_bar_of_a_formula_does_not_end_a_cell_of_a_table():
+    assert plain_markdown(r"| $\lvert w \rvert$ | 2 |") == r"| \|w\| | 2 |"
+
+
 def test_a_fence_is_longer_than_any_inside():
     assert fenced("text", "a\n````\nb") == "`````text\na\n````\nb\n`````"
 
