@@ -267,6 +267,7 @@ def test_example_is_small_and_has_knobs(entry):
     assert max(len(line) for line in output_of(source).splitlines()) <= 80
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("entry", "knob", "value"), KNOBS)
 def test_knob_changes_the_output(entry, knob, value):
     source = entry.example.read_text(encoding="utf-8")
