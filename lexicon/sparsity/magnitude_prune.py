@@ -6,8 +6,7 @@ input is about as large as the others'. The score is |w|, the choice exact in nu
     keep the n - round(s·n) largest |wᵢⱼ| of a layer, ties by position
 
 What remains is a sparse layer, to be fine-tuned by ordinary training. `magnitude_scores` are the
-same for all weights of a network, to be compared with other scores and cut by one threshold or many
-(`global_prune`). Schedules, and scores that look at data or gradients, are left out.
+same for a whole network. Schedules, and scores that look at data or gradients, are left out.
 
 References
 ----------

@@ -2,13 +2,13 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
-
-LEXICON = Path(sys.executable).with_name("lexicon")
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +22,54 @@ def home(tmp_path_factory, monkeypatch):
     return home
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Have Ctrl-C end what a test starts, also where a shell has told the tests to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Return the installed command's file."""
+    return Path(sys.executable).with_name("lexicon")
+
+
+@pytest.fixture(
+    params=[
+        (lambda child: child.sendintr(), 130),
+        (lambda child: child.kill(signal.SIGTERM), 143),
+        (lambda child: child.kill(signal.SIGHUP), 129),
+        (lambda child: child.send("\x1c"), 131),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "SIGHUP", "Ctrl-backslash"],
+)
+def leaving(request):
+    """Return each way to leave a terminal, and the exit code it has to end with."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def is_running():
+    """Return what says whether there is a process of a number."""
+
+    def is_running(pid):
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # not yet collected
+        except psutil.NoSuchProcess:
+            return False
+
+    return is_running
+
+
 @pytest.fixture
-def lexicon():
+def lexicon(program):
     """Run the command and expect an exit code."""
 
     def run(*words, exit_code=0, stdin="", cwd=None, **environment):
         finished = subprocess.run(
-            [LEXICON, *words],
+            [program, *words],
             capture_output=True,
             input=stdin,
             cwd=cwd,
@@ -44,7 +85,7 @@ def lexicon():
 
 
 @pytest.fixture
-def terminal(tmp_path):
+def terminal(tmp_path, program):
     """Run the command in a pseudo-terminal of its own, in an empty folder."""
     pexpect = pytest.importorskip("pexpect", reason="there are no pseudo-terminals on Windows")
     spawned = []
@@ -57,7 +98,7 @@ def terminal(tmp_path):
 
     def spawn(*words, columns=100, rows=40, **environment):
         child = Terminal(
-            str(LEXICON),
+            str(program),
             list(words),
             cwd=tmp_path,
             env={**os.environ, "TERM": "xterm-256color", "PAGER": "cat", **environment},

@@ -404,7 +404,8 @@ def test_a_real_bash_completes_a_knob_and_its_value(home):
         bash.sendline("source <(_LEXICON_COMPLETE=source_bash lexicon)")
         bash.send("lexicon run k_wta --set EP\t--sweep K=\t")
         bash.send("\x01echo \x05\r")  # instead of running it
-        bash.expect_exact("\nlexicon run k_wta --set EPOCHS=1 --sweep K=5,1,64")
+        completed = b"\nlexicon run k_wta --set EPOCHS=1 --sweep K=5,1,64"
+        assert bash.expect_exact([completed, pexpect.TIMEOUT]) == 0, bash.before
 
 
 def test_zsh_shows_titles_and_hints_beside_what_it_completes(lexicon):
@@ -446,15 +447,19 @@ def test_poor_terminals_are_served(lexicon, environment, tmp_path):
     assert "right" in lexicon("quiz", "k_wta", stdin="a\n\n" * 9, **environment).stdout
 
 
-def test_a_reader_that_stops_early_causes_no_traceback():
-    lexicon = Path(sys.executable).with_name("lexicon")
-    finished = subprocess.run(
-        f"{shlex.quote(str(lexicon))} read backpropagation | head -1",
+def in_shell(program, line):
+    return subprocess.run(
+        line.replace("lexicon", shlex.quote(str(program)), 1),
         shell=True,
         capture_output=True,
         encoding="utf-8",
-        check=True,
+        check=False,
     )
+
+
+def test_a_reader_that_stops_early_causes_no_traceback(program):
+    finished = in_shell(program, "lexicon read backpropagation | head -1")
+    assert finished.returncode == 0
     assert finished.stdout == "Backpropagation\n"
     assert finished.stderr == ""
 
@@ -463,16 +468,9 @@ def test_a_reader_that_stops_early_causes_no_traceback():
     ("redirection", "exit_code"),
     [("< /dev/null", 0), ("<&-", 0), (">&-", 0), ("2>&-", 0), ("> /dev/full", 1)],
 )
-def test_odd_streams_cause_no_traceback(redirection, exit_code):
-    lexicon = Path(sys.executable).with_name("lexicon")
+def test_odd_streams_cause_no_traceback(program, redirection, exit_code):
     for words in ("run k_wta", "path rewiring", "read mask"):
-        finished = subprocess.run(
-            f"{shlex.quote(str(lexicon))} {words} {redirection}",
-            shell=True,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
+        finished = in_shell(program, f"lexicon {words} {redirection}")
         assert finished.returncode == exit_code, finished
         assert "Traceback" not in finished.stderr
 

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Event, main_thread
 
 import psutil
@@ -79,22 +78,17 @@ def test_a_huge_output_is_a_failure_even_of_an_example_that_succeeds(tmp_path, m
     assert finished == Run("x" * 1_000_000, "ended after 1,000,000 bytes of output\n", 1)
 
 
-def test_nothing_that_an_example_started_outlives_it(tmp_path):
+def test_nothing_that_an_example_started_outlives_it(tmp_path, is_running):
     source = (
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         "print(child.pid)\n"
     )
     pid = int(run(source, tmp_path).output)
-    for _ in range(100):  # the orphan waits to be collected by init
-        status = Path(f"/proc/{pid}/stat")
-        try:
-            if status.read_text().rpartition(")")[2].split()[0] == "Z":
-                return
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        time.sleep(0.1)
-    pytest.fail("the child still runs")
+    deadline = time.monotonic() + 10
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
 
 
 def test_a_run_that_is_not_over_is_none_until_it_is_ended(tmp_path):
@@ -219,19 +213,10 @@ def test_a_turned_source_differs_in_one_line():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends processes without notice")
-@pytest.mark.parametrize(
-    ("end", "code"),
-    [
-        (lambda child: child.sendintr(), 130),
-        (lambda child: child.kill(signal.SIGTERM), 143),
-        (lambda child: child.kill(signal.SIGHUP), 129),
-        (lambda child: child.send("\x1c"), 131),
-    ],
-    ids=["Ctrl-C", "SIGTERM", "SIGHUP", "Ctrl-backslash"],
-)
-def test_leaving_ends_all_runs(terminal, end, code):
+def test_leaving_ends_all_runs(terminal, leaving):
     import pexpect
 
+    leave, code = leaving
     child = terminal("run", "k_wta", "--sweep", "EPOCHS=100001,100002,100003,100004,100005")
     child.expect_exact("running")
     for _ in range(100):
@@ -239,7 +224,7 @@ def test_leaving_ends_all_runs(terminal, end, code):
             break
         time.sleep(0.05)
     assert runs
-    end(child)
+    leave(child)
     child.expect(pexpect.EOF, timeout=20)
     child.close()
     assert child.exitstatus == code

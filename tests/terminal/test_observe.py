@@ -4,9 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,6 @@ from lexicon.catalog import find
 
 pexpect = pytest.importorskip("pexpect", reason="there are no pseudo-terminals on Windows")
 
-LEXICON = Path(sys.executable).with_name("lexicon")
 READY = "Save k_wta.py to run it again; q leaves."
 QUICK = 'K = 5\nprint("winners", K)\nprint("same")\n'
 ENDLESS = """
@@ -28,14 +25,6 @@ time.sleep(600)
 @pytest.fixture
 def mine(tmp_path):
     return tmp_path / "k_wta.py"
-
-
-@pytest.fixture(autouse=True)
-def interruptible():
-    """Have Ctrl-C end what a test starts, also where a shell has told the tests to ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def save(path, source):
@@ -53,14 +42,6 @@ def pid_of_run(mine):
             return int(text)
         time.sleep(0.05)
     raise TimeoutError
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_edit_run_observe(terminal, mine):
@@ -146,7 +127,7 @@ def test_an_error_points_at_its_line_and_the_next_save_goes_on(terminal, mine):
     assert "> winners 6 | winners 7" in child.shown(READY)
 
 
-def test_a_save_during_a_run_ends_it_and_runs_what_is_new(terminal, mine):
+def test_a_save_during_a_run_ends_it_and_runs_what_is_new(terminal, mine, is_running):
     mine.write_text(f"print('slow', flush=True)\n{ENDLESS}")
     child = terminal("observe", "k_wta")
     child.expect_exact("run 1")
@@ -300,22 +281,13 @@ def test_a_deleted_file_or_folder_is_waited_for(terminal, mine):
     child.expect_exact("k_wta.py cannot be read (Is a directory); it runs again when it can be.")
 
 
-@pytest.mark.parametrize(
-    ("end", "code"),
-    [
-        (lambda child: child.sendintr(), 130),
-        (lambda child: child.kill(signal.SIGTERM), 143),
-        (lambda child: child.kill(signal.SIGHUP), 129),
-        (lambda child: child.send("\x1c"), 131),
-    ],
-    ids=["Ctrl-C", "SIGTERM", "SIGHUP", "Ctrl-backslash"],
-)
-def test_leaving_ends_the_run_without_a_traceback(terminal, mine, end, code):
+def test_leaving_ends_the_run_without_a_traceback(terminal, mine, leaving, is_running):
+    leave, code = leaving
     mine.write_text(ENDLESS)
     child = terminal("observe", "k_wta")
     child.expect_exact("run 1")
     pid = pid_of_run(mine)
-    end(child)
+    leave(child)
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == code
@@ -323,9 +295,9 @@ def test_leaving_ends_the_run_without_a_traceback(terminal, mine, end, code):
     assert not is_running(pid)
 
 
-def test_the_terminal_is_left_as_it_was_found(tmp_path, mine):
+def test_the_terminal_is_left_as_it_was_found(program, tmp_path, mine):
     mine.write_text(QUICK)
-    script = f"stty -a > before; {LEXICON} observe k_wta; stty -a > after; echo over"
+    script = f"stty -a > before; {program} observe k_wta; stty -a > after; echo over"
     child = pexpect.spawn(
         "/bin/sh", ["-c", script], cwd=str(tmp_path), encoding="utf-8", timeout=60
     )
@@ -336,14 +308,14 @@ def test_the_terminal_is_left_as_it_was_found(tmp_path, mine):
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs a shell that stops and resumes")
-def test_a_stopped_one_goes_on_with_single_keys_and_can_be_ended(tmp_path, mine):
+def test_a_stopped_one_goes_on_with_single_keys_and_can_be_ended(program, tmp_path, mine):
     mine.write_text(QUICK)
     child = pexpect.spawn(
         "bash", ["--norc", "--noprofile", "-i"], cwd=tmp_path, encoding="utf-8", timeout=60
     )
     gone = 'until [ -z "$(jobs -s)$(jobs -r)" ]; do sleep 0.1; done'
     for resume in ("fg", f"kill %1; {gone}"):
-        child.sendline(f"{LEXICON} observe k_wta")
+        child.sendline(f"{program} observe k_wta")
         child.expect_exact("q leaves.")
         child.sendcontrol("z")
         child.expect_exact("Stopped")
@@ -352,13 +324,14 @@ def test_a_stopped_one_goes_on_with_single_keys_and_can_be_ended(tmp_path, mine)
             child.expect_exact("observe k_wta\r\n")
             time.sleep(0.3)
             child.send("q")
-        child.expect_exact("code 0\r\n")
+        left = child.expect_exact(["code 0\r\n", pexpect.TIMEOUT])
+        assert left == 0, child.before
 
 
-def test_it_runs_in_a_pipe_without_control_codes(tmp_path, mine):
+def test_it_runs_in_a_pipe_without_control_codes(program, tmp_path, mine):
     mine.write_text(QUICK)
     child = subprocess.Popen(
-        [LEXICON, "observe", "k_wta"],
+        [program, "observe", "k_wta"],
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -392,9 +365,9 @@ def test_the_lexicons_own_example_is_not_observed(lexicon):
     assert "the lexicon's own; start in another folder" in " ".join(finished.stderr.split())
 
 
-def test_a_folder_that_was_deleted_is_an_error(tmp_path):
+def test_a_folder_that_was_deleted_is_an_error(program, tmp_path):
     finished = subprocess.run(
-        ["sh", "-c", f"rmdir {tmp_path}; exec {LEXICON} observe k_wta"],
+        ["sh", "-c", f"rmdir {tmp_path}; exec {program} observe k_wta"],
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         capture_output=True,

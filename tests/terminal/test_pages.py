@@ -49,6 +49,11 @@ def test_signs_of_a_formula_are_not_markup():
     assert plain_text("**No** `W` $W_{2,ij}$ [mask](mask.md)") == "No W W_(2,ij) mask"
 
 
+def test_amounts_of_dollars_are_no_formula():
+    for text in ("from $5 to $6", "$ x$ and $x $", r"\$x$", "`$x$`"):
+        assert plain_markdown(text) == text
+
+
 def test_a_bar_of_a_formula_does_not_end_a_cell_of_a_table():
     assert plain_markdown(r"| $\lvert w \rvert$ | 2 |") == r"| \|w\| | 2 |"
 

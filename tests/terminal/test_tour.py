@@ -1,7 +1,5 @@
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -9,8 +7,8 @@ from lexicon.terminal.tour import Row, what_to_notice
 
 
 @pytest.fixture(scope="module")
-def tour():
-    command = [Path(sys.executable).with_name("lexicon"), "tour", "--json"]
+def tour(program):
+    command = [program, "tour", "--json"]
     finished = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     return json.loads(finished.stdout)
 
