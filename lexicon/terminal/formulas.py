@@ -174,6 +174,7 @@ def _on_the_line(script: re.Match[str]) -> str:
     # There is no small y; a gamma would stand in for it.
     if "\n" not in small and not ("ᵧ" in small and r"\gamma" not in group):
         return script[0]
+    group = group.removesuffix(r"\,")
     inner = re.sub(_SCRIPT, _on_the_line, group)
     alone = re.fullmatch(r"[\w*]|\\[a-zA-Z]+|\\text\{\w*\}|\(.*\)", group.strip())
     return f" {_ON_THE_LINE[script[1]]}" + (f"{inner} " if alone else f"({inner})")
@@ -184,10 +185,15 @@ def _prepared(tex: str) -> str:
     for command, sign in _REPLACED.items():
         tex = tex.replace(command, sign)
     tex = re.sub(rf"\\underset{_IN_GROUP}{_IN_GROUP}", r"{\2}_{\1}", tex)
+    # Of these capitals there are no small signs; other letters would stand in for them.
+    for capital in (r"(_)(?:([ISVXY])|\{([ISVXY])\})", r"(\^)(?:([FSXYZ])|\{([FSXYZ])\})"):
+        tex = re.sub(capital, r"\1{\2\3\\,}", tex)
     # As a letter, a sum over one index stays in one line.
     tex = re.sub(rf"\\sum(_(?:{_GROUP}|\w)|)(?!\^|[_{{])", r"\\Sigma\1\\,", tex)
     # Of a sign's two scripts, the upper one beside the lower one and not above it.
-    both = rf"((?<![\\a-zA-Z])\\?[a-zA-Z]+|\\\||[)\]|])(_(?:\w|\\text{_GROUP}|{_GROUP}))(?=\^)"
+    script = rf"(?:\w|\\text{_GROUP}|{_GROUP})"
+    tex = re.sub(rf"(\^{script})(_{script})", r"\2\1", tex)
+    both = rf"((?<![\\a-zA-Z])\\?[a-zA-Z]+|\\\||[)\]|])(_{script})(?=\^)"
     large = (r"\sum", r"\prod", r"\int")
     tex = re.sub(both, lambda m: m[0] if m[1] in large else f"{{{m[1]}{m[2]}}}", tex)
     tex = re.sub(rf"(?<=[\w)\]}}|])\s*({_FUNCTION})", r"\\,\1", tex)

@@ -56,6 +56,19 @@ def test_display_formulas_are_drawn_as_on_paper():
     )
 
 
+def test_the_order_of_two_scripts_does_not_matter():
+    assert inline("M^{(l)}_{ij} + W^2_1") == inline("M_{ij}^{(l)} + W_1^2") == "Mᵢⱼ⁽ˡ⁾ + W₁²"
+    assert display("M^{(l)}_{ij}") == display("M_{ij}^{(l)}") == " Mᵢⱼ⁽ˡ⁾"
+
+
+def test_letters_without_small_signs_are_not_replaced_by_others():
+    assert inline("y_I + f_{S} + x^Z + f_s + f_y") == "y_I + f_S + x^Z + fₛ + f_y"
+    assert [line.split() for line in display("y_I = f_S").splitlines()] == [
+        ["y", "=", "f"],
+        ["I", "S"],
+    ]
+
+
 def test_what_is_too_wide_is_broken_at_a_quad():
     tex = r"\text{first} = \frac{1}{2}, \qquad \text{second} = \begin{pmatrix} 1 & \quad 2"
     tex += r" \end{pmatrix}"
@@ -88,11 +101,11 @@ def formulas(entry):
 def letters(text):
     """Count letters and digits; those that TeX writes as words count as such in both."""
     text = text.replace(r"\lVert", "∥").replace(r"\rVert", "∥").replace(r"\|", "∥")
-    text = re.sub(r"\\(?:log|ln|max|min|tanh|exp)(?![a-z])", lambda m: m[0][1:], text)
-    text = text.replace(r"\top", "T")
+    text = re.sub(r"\\(?:log|ln|max|min|arg|tanh|cos|exp)(?![a-z])", lambda m: m[0][1:], text)
+    text = text.replace(r"\top", "T").replace("⊤", "T")
     text = re.sub(r"\\(?:begin|end)\{\w+\}|\\[a-zA-Z]+|\\.", " ", text)
     text = text.replace("ᵧ", "y")  # there is no subscript y: a gamma stands in
-    return Counter(re.sub(r"[^a-zA-Z0-9+∥]", "", unicodedata.normalize("NFKC", text)))
+    return Counter(re.sub(r"[^a-zA-Z0-9+∥]", "", unicodedata.normalize("NFKD", text)))
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.slug)
