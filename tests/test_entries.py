@@ -103,6 +103,12 @@ def test_a_figure_says_what_to_see_and_is_drawn_by_the_entry_itself(entry):
         assert len(entry.figure_code.read_text(encoding="utf-8").splitlines()) <= 70
 
 
+@each_entry
+def test_what_an_entry_needs_comes_before_it(entry):
+    before = ENTRIES[: ENTRIES.index(entry)]
+    assert [other.slug for other in entry.prerequisites if other not in before] == []
+
+
 def test_slugs_are_unique():
     slugs = [entry.slug for entry in ENTRIES]
     assert len(slugs) == len(set(slugs))

@@ -355,7 +355,7 @@ def test_a_word_is_explained_by_keyboard_and_goes_away_again(visit):
         ("k-WTA", "k-winners-take-all"),
         ("KWinnersTakeAll", "k-winners-take-all"),
         ("CSRLinear", "CSR layer"),
-        ("RigL", "Rewiring"),
+        ("RigL", "RigL"),
         ("erdos", "Erdős–Rényi sparsity"),
         ("million_neurons", "A million neurons"),
     ],

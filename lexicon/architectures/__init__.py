@@ -1,3 +1,3 @@
 """Architectures: how layers are put together."""
 
-ENTRIES = ["mlp"]
+ENTRIES = ["mlp", "convolution"]

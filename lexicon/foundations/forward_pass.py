@@ -19,7 +19,15 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Layer", "Sequential", "Signals", "named_layers", "trace_shapes", "trace_signals"]
+__all__ = [
+    "Layer",
+    "Sequential",
+    "Signals",
+    "named_layers",
+    "trace_inputs",
+    "trace_shapes",
+    "trace_signals",
+]
 
 
 class Layer(Protocol):
@@ -174,6 +182,29 @@ def trace_shapes(network: Sequential, x: np.ndarray) -> list[tuple[str, tuple[in
         x = layer.forward(x)
         shapes.append((type(layer).__name__, x.shape))
     return shapes
+
+
+def trace_inputs(network: Sequential, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Run a network forward, and keep what each layer with weights received.
+
+    Parameters
+    ----------
+    network : Sequential
+        The layers; those of a `Sequential` inside it are traced too.
+    x : ndarray, shape (N, in)
+        A batch.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By the name of the weight in ``network.params``, in the order of the data.
+    """
+    inputs = {}
+    for name, layer in named_layers(network):
+        received, x = x, layer.forward(x)
+        if "weight" in layer.params:
+            inputs[f"{name}.weight"] = received
+    return inputs
 
 
 class Signals(NamedTuple):

@@ -101,6 +101,11 @@ def search(words: str, *, limit: int = 10) -> list[Hit]:
             # The tenth time that a word occurs says less than the first.
             scores[entry] += rarity * weight / (weight + 3)
         meant.append((stems, rarity))
+    for text in texts:
+        # Of "Momentum" and "Sparse momentum", who asks for momentum means the first.
+        title = re.findall(r"[^\W_]+", _joined(_plain(text.entry.title)))
+        named = sum(any(word.startswith(s) for stems, _ in meant for s in stems) for word in title)
+        scores[text.entry] *= 1 + named / len(title)
     ranked = sorted((e for e in scores if scores[e]), key=lambda e: -scores[e])[: 3 * limit]
     by_entry = {text.entry: text for text in texts}
     hits = {}

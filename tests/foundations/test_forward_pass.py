@@ -15,6 +15,7 @@ from lexicon.foundations.forward_pass import (
     Sequential,
     Signals,
     named_layers,
+    trace_inputs,
     trace_shapes,
     trace_signals,
 )
@@ -226,7 +227,10 @@ def test_signals_are_what_each_layer_received_and_the_gradient_of_what_it_return
     signals = trace_signals(network, x, lambda y: [returned.append(y), dy][1])
     np.testing.assert_array_equal(returned[0], network.forward(x))
     network.backward(dy)
+    inputs = trace_inputs(network, x)
+    assert [*inputs] == [*signals]
     for name, (received, gradient) in signals.items():
+        np.testing.assert_array_equal(inputs[name], received)
         expected = network.grads[name]
         np.testing.assert_allclose(gradient.T @ received, expected, rtol=1e-12, atol=1e-12)
 

@@ -324,10 +324,10 @@ def test_a_path_to_read_leaves_out_what_is_finished(lexicon):
 
 def test_search_shows_names_and_sentences(lexicon):
     printed = lexicon("search", "dead", "neurons").stdout
-    assert printed.startswith("k_wta  k-winners-take-all\n    Symptom: more and more neurons")
+    assert printed.startswith("relu_sparsity  ReLU sparsity\n    input_densities measures")
     rows = json.loads(lexicon("search", "dead neurons", "--json").stdout)
-    assert [row["entry"] for row in rows][:2] == ["k_wta", "activation"]
-    assert "dead neurons" in rows[0]["line"]
+    assert [row["entry"] for row in rows][:2] == ["relu_sparsity", "boosting"]
+    assert "dead_neurons" in rows[0]["line"]
     assert "nothing is found" in lexicon("search", "xyzzyq").stderr
     assert json.loads(lexicon("search", "xyzzyq", "--json").stdout) == []
     narrow = lexicon("search", "dead", "neurons", COLUMNS="30").stdout

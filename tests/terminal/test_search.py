@@ -28,9 +28,9 @@ def test_every_entry_is_found_first_by_its_name_and_its_title(entry):
         ("k_wta", ["k_wta"]),
         ("CSRLinear", ["csr_layer"]),
         ("csr linear", ["csr_layer"]),
-        ("dead neurons", ["k_wta", "activation"]),
+        ("dead neurons", ["relu_sparsity", "boosting"]),
         ("prune small weights", ["magnitude_prune"]),
-        ("pruning", ["magnitude_prune"]),
+        ("prune filters", ["filter_prune"]),
         ("erdos renyi", ["erdos_renyi"]),
         ("million", ["million_neurons"]),
         ("what is a neuron", ["neuron"]),
@@ -53,7 +53,7 @@ def test_words_find_what_a_person_means(words, slugs):
 
 def test_the_matching_sentence_is_shown():
     hit = search("dead neurons")[0]
-    assert "dead neurons" in hit.line
+    assert "`dead_neurons`" in hit.line
     assert set(hit.matched) == {"dead", "neuron"}
     (hit,) = [hit for hit in search("cortex") if hit.entry.slug == "k_wta"]
     assert hit.line.startswith("The model is the cortex")
