@@ -24,10 +24,14 @@ def home(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def interruptible():
-    """Have Ctrl-C end what a test starts, also where a shell has told the tests to ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Have signals end what a test starts, also where the tests were told to ignore them."""
+    usual = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):
+        usual[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
