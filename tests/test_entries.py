@@ -122,6 +122,20 @@ def test_page_has_all_sections_in_order(entry):
 
 
 @each_entry
+def test_numbered_steps_count_on(entry):
+    """A paragraph or a formula between two steps, if it is not indented, makes the second a 1."""
+    follows, before = 1, ""
+    for line in prose(entry).splitlines():
+        step = re.match(r"(\d+)\. ", line)
+        if step and (follows > 1 or not before):
+            assert int(step[1]) == follows, line
+            follows += 1
+        elif line and not line.startswith(" "):
+            follows = 1
+        before = line
+
+
+@each_entry
 def test_page_includes_its_files(entry):
     sections = dict(
         zip(SECTIONS, re.split(r"^## .+$", prose(entry), flags=re.MULTILINE)[1:], strict=True)

@@ -18,7 +18,7 @@ _SIMILAR_NAME, _SIMILAR_WORD = 75.0, 80.0
 _EMPTY = {"a", "an", "and", "are", "do", "does", "for", "how", "i", "in", "is", "it", "its", "my"}
 _EMPTY |= {"not", "of", "on", "or", "the", "to", "too", "what", "when", "which", "why", "with"}
 _NOT_TEXT = re.compile(
-    r"^`{3}.*?^`{3}$|^\$\$.*?^\$\$$|^\|.*?\|$|<!--.*?-->", re.MULTILINE | re.DOTALL
+    r"^`{3}.*?^`{3}$|^ *\$\$\n.*?^ *\$\$$|^\|.*?\|$|<!--.*?-->", re.MULTILINE | re.DOTALL
 )
 
 

@@ -92,7 +92,7 @@ def test_a_command_that_cannot_be_drawn_is_an_error():
 def formulas(entry):
     page = entry.page.read_text(encoding="utf-8")
     page = re.sub(r"^`{3,}.*?^`{3,}$|`[^`\n]+`", "", page, flags=re.MULTILINE | re.DOTALL)
-    for tex in re.findall(r"\$\$\n(.+?)\n\$\$", page, flags=re.DOTALL):
+    for tex in re.findall(r"\$\$\n(.+?)\n *\$\$", page, flags=re.DOTALL):
         yield display, tex
     for tex in re.findall(r"\$([^$]+)\$", re.sub(r"\$\$.+?\$\$", "", page, flags=re.DOTALL)):
         yield inline, tex
