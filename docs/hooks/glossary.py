@@ -32,7 +32,7 @@ def explained(content: str, *, own: Entry | None, link: Callable[[Entry], str]) 
     known = {entry for entry in entries() if entry == own or entry.slug in linked}
     terms = {entry.title.lower(): entry for entry in entries()}
     longest_first = "|".join(sorted(map(re.escape, terms), key=len, reverse=True))
-    term = re.compile(rf"(?<![\w-])({longest_first})(s?)(?![\w-])", re.IGNORECASE)
+    term = re.compile(rf"(?<![\w-])({longest_first})(s?)(?![\w-])([.,;:!?)]*)", re.IGNORECASE)
     found: list[Entry] = []
 
     def button(match: re.Match[str]) -> str:
@@ -42,10 +42,12 @@ def explained(content: str, *, own: Entry | None, link: Callable[[Entry], str]) 
         known.add(entry)
         found.append(entry)
         summary = html.escape(entry.summary)
-        return (
+        button = (
             f'<button type="button" class="term" popovertarget="term-{entry.slug}" '
-            f'title="{summary}">{match[0]}</button>'
+            f'title="{summary}">{match[1]}{match[2]}</button>'
         )
+        # A line may not begin with the comma behind it.
+        return f'<span class="kept">{button}{match[3]}</span>' if match[3] else button
 
     parts, skipping = [], 0
     for part in re.split(r"(<[^>]+>)", content):
