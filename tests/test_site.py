@@ -20,8 +20,7 @@ from lexicon.terminal.examples import run_command, run_example
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# One site, built by one worker, for all of them.
-pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("site")]
+pytestmark = pytest.mark.thorough
 PUBLISHED = (ROOT / "tests" / "published.txt").read_text(encoding="utf-8").split()
 
 
