@@ -40,11 +40,15 @@ class KWinnersTakeAll:
 
     Raises
     ------
+    TypeError
+        If `k` is not an integer.
     ValueError
         If `k` is below 1.
     """
 
     def __init__(self, k: int) -> None:
+        if not isinstance(k, int | np.integer):
+            raise TypeError(f"k must be an integer, got {k!r}")
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         self.k = k

@@ -25,7 +25,7 @@ Ahmad, S., Scheinkman, L. (2019). How can we be so dense? The benefits of using 
 import numpy as np
 from scipy.sparse import csr_array
 
-from lexicon.foundations.forward_pass import Sequential, named_layers
+from lexicon.foundations.forward_pass import Sequential, trace_inputs
 from lexicon.foundations.linear_layer import Linear, check_batch
 from lexicon.sparsity.sampled_gradient import sampled_gradient
 
@@ -134,12 +134,10 @@ def input_densities(network: Sequential, x: np.ndarray) -> dict[str, np.ndarray]
         By the name of the weight in ``network.params``, such as ``"2.weight"``: the density of
         every sample, (N,). One mean over them would hide how they differ.
     """
-    densities = {}
-    for name, layer in named_layers(network):
-        if "weight" in layer.params:
-            densities[f"{name}.weight"] = np.count_nonzero(x, axis=1) / x.shape[1]
-        x = layer.forward(x)
-    return densities
+    return {
+        name: np.count_nonzero(received, axis=1) / received.shape[1]
+        for name, received in trace_inputs(network, x).items()
+    }
 
 
 class SparseInputLinear:

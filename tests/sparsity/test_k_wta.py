@@ -105,6 +105,8 @@ def test_pitfall_a_neuron_that_never_wins_never_learns(rng):
 
 
 def test_bad_input():
+    with pytest.raises(TypeError, match=r"k must be an integer, got 1\.5"):
+        KWinnersTakeAll(1.5)
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         KWinnersTakeAll(0)
     layer = KWinnersTakeAll(3)
