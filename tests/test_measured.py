@@ -1,4 +1,7 @@
-"""The page *Measured*: every sentence on it holds for the rows beside it."""
+"""The page *Measured*: every sentence on it holds for the rows beside it.
+
+What holds of the page *Criteria compared* stands in `test_criteria`.
+"""
 
 import json
 import re
@@ -11,22 +14,25 @@ from lexicon.terminal.bench.accuracy import summarise
 
 DOCS = Path(__file__).parent.parent / "docs"
 NAMES = ("steps", "gradient", "scale", "accuracy")
+PAGES = {"measured.md": NAMES, "criteria.md": ("criteria",)}
 
 
 def rows(name):
     return json.loads((DOCS / "measured" / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def test_the_page_shows_every_measurement_and_no_other():
-    page = (DOCS / "measured.md").read_text(encoding="utf-8")
-    assert tuple(re.findall(r"<!-- measured: (\w+) \|", page)) == NAMES
-    assert {path.name for path in (DOCS / "measured").iterdir()} == {
-        *(f"{name}.json" for name in NAMES),
+def test_the_pages_show_every_measurement_and_no_other():
+    for name, measurements in PAGES.items():
+        page = (DOCS / name).read_text(encoding="utf-8")
+        assert tuple(re.findall(r"<!-- measured: (\w+) \|", page)) == measurements
+    assert {path.name for path in (DOCS / "measured").iterdir() if path.is_file()} == {
+        *(f"{name}.json" for measurements in PAGES.values() for name in measurements),
         "accuracy-fashion-mnist.jsonl",
+        "criteria.jsonl",
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for names in PAGES.values() for name in names])
 def test_every_row_says_where_and_how_it_was_made(name):
     for row in rows(name):
         assert row["command"].startswith("lexicon bench")

@@ -239,6 +239,7 @@ PAGES = [
     "",
     "map/",
     "measured/",
+    "criteria/",
     "glossary/",
     "notation/",
     "contribute/",

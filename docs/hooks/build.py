@@ -45,6 +45,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
             for chapter in chapters()
         ),
         "measured.md",
+        "criteria.md",
         "glossary.md",
         "notation.md",
         {"Reference": [f"reference/{chapter}.md" for chapter in chapters()]},

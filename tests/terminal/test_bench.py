@@ -12,7 +12,24 @@ import psutil
 import pytest
 
 from lexicon.sparsity.csr_layer import CSRLinear
-from lexicon.terminal.bench import accuracy, gradient, machine, plot, scale, steps, sweep, tables
+from lexicon.sparsity.global_prune import layer_masks
+from lexicon.sparsity.optimal_brain_surgeon import obd_scores
+from lexicon.sparsity.sparse_attention import SparseAttention, blocks
+from lexicon.terminal.bench import (
+    accuracy,
+    activations,
+    attention,
+    criteria,
+    gradient,
+    machine,
+    plot,
+    scale,
+    steps,
+    structures,
+    sweep,
+    tables,
+    turns,
+)
 
 WAIT = 120
 
@@ -254,6 +271,8 @@ def test_wrong_use_is_refused_before_anything_runs(tmp_path):
         ("accuracy", "--data", "cifar"),
         ("accuracy", "--contestant", "lucky"),
         ("accuracy", "--sparsity", "-1"),
+        ("criteria", "--data", "mnist"),
+        ("criteria", "--sparsity", "1"),
         ("scale", "--neurons", "2"),
     ):
         done = lexicon("bench", *arguments, exit_code=2, cwd=tmp_path)
@@ -489,3 +508,333 @@ def test_a_sweep_on_a_dask_cluster_outlives_one_of_its_workers(cells, tmp_path):
         ran = runs(tmp_path)
         assert sweep.run_sweep(die_once, cells, **given) == SQUARES
         assert runs(tmp_path) == ran
+
+
+@pytest.fixture(scope="module")
+def structure_rows():
+    return structures.measure_structures(
+        [0.5, 0.9], width=64, batch=4, threads=1, rounds=3, after_round=lambda: None
+    )
+
+
+def test_structures_name_every_storage_sparsity_and_phase(structure_rows):
+    anywhere, tiles = ("csr", "csr, equal rows", "condensed"), ("blocks 4 × 4", "blocks 16 × 16")
+    names = [("dense", 0.0)]
+    names += [(name, 0.5) for name in (*anywhere, "2:4", *tiles, "smaller dense")]
+    names += [(name, 0.9) for name in (*anywhere, *tiles, "smaller dense")]  # no n:m is 10 %
+    assert [(row["contestant"], row["sparsity"], row["phase"]) for row in structure_rows] == [
+        (*name, phase) for name in names for phase in ("forward", "backward")
+    ]
+    for row in structure_rows:
+        assert 0 < row["min_s"] <= row["median_s"] <= row["max_s"]
+        assert (row["threads"], row["width"], row["batch"], row["rounds"]) == (1, 64, 4, 3)
+        assert row["machine"]
+        dense = next(r for r in structure_rows if r["phase"] == row["phase"])
+        assert row["speedup_vs_dense"] == dense["median_s"] / row["median_s"]
+
+
+def test_bytes_and_flops_of_the_structures_are_counted(structure_rows):
+    found = {(r["contestant"], r["sparsity"]): r for r in structure_rows}
+    half, biases, starts = 64 * 64 // 2, 4 * 64, 4 * 65
+    for name, wanted in (
+        ("csr", 8 * half + biases + starts),
+        ("csr, equal rows", 8 * half + biases + starts),
+        ("condensed", 8 * half + biases),
+        ("2:4", 4 * half + half // 4 + biases),  # two bits a position
+        ("blocks 4 × 4", 4 * half + 4 * half // 16 + 4 * 17 + biases),
+        ("blocks 16 × 16", 4 * half + 4 * half // 256 + 4 * 5 + biases),
+    ):
+        assert found[name, 0.5]["weight_bytes"] == wanted, name
+        assert found[name, 0.5]["forward_flops"] == 2 * 4 * half
+    # 45 of 64 neurons before and after: the share that comes closest to half.
+    assert found["smaller dense", 0.5]["weight_bytes"] == 4 * 45 * 46
+    assert found["dense", 0.0]["forward_flops"] == 2 * 4 * 64 * 64
+    assert found["csr", 0.9]["forward_flops"] == 2 * 4 * 410
+
+
+def test_structures_are_built_even_where_hardly_anything_is_left():
+    layers = structures._layers(32, 0.999, 2, np.random.default_rng(0))
+    stored = {name: layer.params["weight"].size for name, layer in layers.items()}
+    assert stored == {
+        "csr": 1, "csr, equal rows": 32, "condensed": 32, "blocks 4 × 4": 16,
+        "blocks 16 × 16": 256, "smaller dense": 1,
+    }  # fmt: skip
+    assert layers["csr"].threads == 2
+    rng = np.random.default_rng(0)
+    names = [[*structures._layers(32, sparsity, 1, rng)][3] for sparsity in (0.75, 0.875, 0.625)]
+    assert names == ["1:4", "1:8", "3:8"]
+
+
+def test_each_structure_gets_its_batch_in_its_own_order_and_turn(monkeypatch):
+    calls = []
+
+    def once(layer, x, dy):
+        calls.append(layer)
+        order = "C_CONTIGUOUS" if type(layer).__name__ == "Linear" else "F_CONTIGUOUS"
+        assert x.flags[order]
+        assert dy.flags[order]
+        assert layer.forward(x).flags[order]  # as a layer of its kind hands it on
+        return (1.0, 2.0) if len(calls) > 2 * 2 * 8 else (9.0, 9.0)  # warming up does not count
+
+    monkeypatch.setattr(structures, "_pass", once)
+    rounds = []
+    rows = structures.measure_structures(
+        [0.5], width=32, batch=2, threads=1, rounds=2,
+        after_round=lambda: rounds.append(len(calls)),
+    )  # fmt: skip
+    turn = calls[:16:2]
+    assert len(set(map(id, turn))) == 8
+    assert calls == [layer for layer in turn for _ in range(2)] * 4
+    assert rounds == [16, 32, 48, 64]
+    assert [row["max_s"] for row in rows] == [1.0, 2.0] * 8
+
+
+def test_dense_attention_is_sparse_attention_over_all_pairs():
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((9, 12)), rng.standard_normal((9, 4))
+    dense, full = attention.DenseAttention(), SparseAttention(blocks(9, 9, causal=False))
+    np.testing.assert_allclose(dense.forward(x), full.forward(x))
+    np.testing.assert_allclose(dense.backward(dy), full.backward(dy))
+    with pytest.raises(RuntimeError):
+        dense.backward(dy)
+
+
+def test_attention_counts_its_memory_until_dense_no_longer_fits():
+    given = {"features": 8, "window": 4, "threads": 1, "rounds": 2}
+    limit = attention.dense_bytes(512, 8)
+    assert list(attention.lengths(limit, 8)) == [256, 512, 1024]
+    dense, near, far = attention.measure_attention(512, limit=limit, **given)
+    assert [row["contestant"] for row in (dense, near, far)] == list(attention.CONTESTANTS)
+    assert 2 * 4 * 512**2 < dense["peak_bytes"] <= limit
+    assert near["pairs"] == 512 * 9 - 2 * (1 + 2 + 3 + 4)
+    # Scores and their gradient, the pattern twice while it is copied, and what is N × d.
+    assert 13 * near["pairs"] < near["peak_bytes"] < 50 * near["pairs"] + 4 * 512 * 8 * 12
+    assert near["peak_bytes"] < far["peak_bytes"] < dense["peak_bytes"]
+    for row in (dense, near, far):
+        assert 0 < row["min_s"] <= row["median_s"] <= row["max_s"]
+        assert row["forward_s"] < row["max_s"]
+        assert row["speedup_vs_dense"] == dense["median_s"] / row["median_s"]
+    dense, near, far = attention.measure_attention(512, limit=limit - 1, **given)
+    assert dense["peak_bytes"] is dense["median_s"] is dense["speedup_vs_dense"] is None
+    assert dense["pairs"] == 512**2
+    assert near["median_s"] > 0
+    assert near["speedup_vs_dense"] is far["speedup_vs_dense"] is None
+    assert "does not fit" in tables.markdown("attention", [dense, near, far])
+
+
+def test_activations_multiply_only_the_winners():
+    shares = []
+    rows = activations.measure_activations(
+        [4, 1], width=100, threads=1, rounds=2, after_share=lambda: shares.append(1)
+    )
+    assert len(shares) == 12
+    assert [(row["batch"], row["active"], row["contestant"]) for row in rows] == [
+        (batch, share, way)
+        for batch in (4, 1)
+        for share in activations.SHARES
+        for way in activations.WAYS
+    ]
+    for row in rows:
+        k = round(100 * row["active"])
+        multiplied = {"dense": 100, "csr": k, "product": k}.get(row["contestant"], 0)
+        assert row["flops"] == 2 * row["batch"] * 100 * multiplied
+        assert 0 < row["min_s"] <= row["median_s"] <= row["max_s"]
+    by_way = zip(*[iter(rows)] * len(activations.WAYS), strict=True)
+    for dense, *others in by_way:
+        for row in others:
+            assert row["speedup_vs_dense"] == dense["median_s"] / row["median_s"]
+
+
+def test_too_wide_layers_are_refused(monkeypatch):
+    memory = type("Memory", (), {"available": 10**9})
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(machine.TooLargeError, match=r"width 32,000 needs .* would fit") as refusal:
+        structures.measure_structures(
+            [0.5], width=32_000, batch=1, threads=1, rounds=1, after_round=lambda: None
+        )
+    width = int(str(refusal.value).split("width ")[-1].split()[0].replace(",", ""))
+    assert width % structures.MULTIPLE == 0
+    assert 2000 < width < 6000
+    with pytest.raises(machine.TooLargeError, match="width 32,000 needs"):
+        activations.measure_activations(
+            [1], width=32_000, threads=1, rounds=1, after_share=lambda: None
+        )
+
+
+def test_layers_attention_and_activations_from_the_command_line(tmp_path):
+    for name, *arguments in (
+        ("structures", "--width", 32, "--batch", 2),
+        ("attention", "--memory", 0.005, "--features", 8, "--window", 4),
+        ("activations", "--width", 50),
+    ):
+        picture = tmp_path / f"{name}.svg"
+        done = lexicon("bench", name, *arguments, "--rounds", 1, "--plot", picture)
+        assert max(map(len, done.stdout.splitlines())) <= 80
+        assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+    done = lexicon("bench", "attention", "--tokens", 64, "--rounds", 1, "--json")
+    rows = json.loads(done.stdout)
+    assert [row["tokens"] for row in rows] == [64] * 3
+    assert rows[0]["command"] == "lexicon bench attention --tokens 64 --rounds 1"
+    done = lexicon("bench", "structures", "--width", 100, exit_code=2)
+    assert "no multiple of 32" in done.stderr
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Let criteria choose from a small network, trained for a moment."""
+    small = {"sizes": [64, 20, 10], "samples": 300, "epochs": 2, "further": 1, "batch": 32}
+    monkeypatch.setattr(criteria, "SETTINGS", {"digits": small})
+    monkeypatch.setattr(criteria, "SCORED", 100)
+    criteria._network.cache_clear()
+    yield criteria.criteria_cells(["digits"], sparsities=[0.5, 0.9], seeds=1)
+    criteria._network.cache_clear()
+
+
+def test_every_criterion_chooses_from_the_same_network(tiny, tmp_path, monkeypatch):
+    kept, seen = tmp_path / "kept.jsonl", []
+    given = {"sparsities": [0.5, 0.9], "seeds": 2, "jobs": 1, "results": kept}
+    found = criteria.measure_criteria(["digits"], after_cell=lambda: seen.append(1), **given)
+    everywhere = [("dense", "layer"), *((name, "layer") for name in criteria.CRITERIA)]
+    everywhere += [(name, "own") for name in criteria.OWN]
+    before = [pair for pair in everywhere if pair[0] in criteria.RATES]
+    assert len(before) == 10
+    assert [(c["seed"], c["start"], c["criterion"], c["masks"]) for c in found] == [
+        (seed, start, *pair)
+        for seed in (0, 1)
+        for start, pairs in (("trained", everywhere), ("untrained", before))
+        for pair in pairs
+    ]
+    assert len(seen) == len(found)
+    for cell in found:
+        if cell["criterion"] == "dense":
+            assert [p["connections"] for p in cell["pruned"]] == [[1280, 200]]
+        elif cell["masks"] == "layer":
+            assert [p["connections"] for p in cell["pruned"]] == [[640, 100], [128, 20]]
+        elif cell["criterion"] == "Wanda":  # of 64 and 20 inputs of each neuron
+            assert [p["connections"] for p in cell["pruned"]] == [[640, 100], [20 * 6, 20]]
+        else:
+            assert [sum(p["connections"]) for p in cell["pruned"]] == [740, 148]
+    # Between layers they differ; and each criterion leaves another network.
+    own = [c["pruned"][1]["connections"] for c in found if c["masks"] == "own" and c["seed"] == 0]
+    assert len(set(map(tuple, own))) > 5
+    reads = [str(c["pruned"]) for c in found if c["seed"] == 0]
+    assert len(set(reads)) == len(reads)
+    dense = [c["pruned"][0]["accuracy"] for c in found if c["criterion"] == "dense"]
+    assert dense[0][0] > 0.4 > 0.3 > dense[1][0]  # trained, and not yet
+
+    monkeypatch.setattr(criteria, "prune_cell", None)  # nothing is run again
+    again = criteria.measure_criteria(["digits"], after_cell=lambda: None, **given)
+    assert again == found
+
+
+def test_a_criterion_leaves_the_others_their_network(tiny):
+    last = criteria.prune_cell(tiny[3])["pruned"]
+    for cell in tiny[:17]:
+        criteria.prune_cell(cell)
+    assert criteria.prune_cell(tiny[3])["pruned"] == last
+    criteria._network.cache_clear()  # in another process it would be made anew
+    assert criteria.prune_cell(tiny[3])["pruned"] == last
+
+
+def test_black_is_zero_for_those_that_count_zeros(tiny):
+    criteria.prune_cell(tiny[0])
+    cell = tiny[0]
+    settings = (cell["samples"], cell["epochs"], cell["batch"], cell["dense_rate"])
+    network, (x, labels, x_test, labels_test) = criteria._network(
+        "digits", 0, tuple(cell["sizes"]), *settings
+    )
+    assert criteria._network.cache_info().hits == 1
+    assert x.shape == (300, 64)
+    assert x.min() == 0
+    assert x.max() == 1
+    assert 0.4 < (x == 0).mean() < 0.6
+    assert set(labels) == set(labels_test) == set(range(10))
+    assert len(x_test) == 539
+    # Within a layer, Wanda and the diagonal of optimal brain damage rank alike.
+    wanda = criteria._scores(cell | {"criterion": "Wanda"}, network, (x, labels, x_test, labels))
+    for one, two in zip(
+        layer_masks(wanda, 0.8).values(),
+        layer_masks(obd_scores(network, x[:100]), 0.8).values(),
+        strict=True,
+    ):
+        assert (one != two).mean() < 0.01  # rounding
+    with pytest.raises(ValueError, match="criterion must be one of random, magnitude, "):
+        criteria._scores(cell, network, (x, labels, x_test, labels))
+
+
+def criteria_cell(criterion, start, masks, sparsity, *accuracies):
+    return {
+        "data": "digits", "start": start, "masks": masks, "criterion": criterion,
+        "epochs": 2, "further": 1, "machine": "m", "versions": "v", "date": "d",
+        "pruned": [{"sparsity": sparsity, "accuracy": [*accuracies], "connections": [1]}],
+    }  # fmt: skip
+
+
+def test_a_summary_of_criteria_takes_both_readings():
+    rows = criteria.summarise(
+        [
+            criteria_cell("dense", "trained", "layer", 0.0, 0.9, 0.92),
+            criteria_cell("dense", "trained", "layer", 0.0, 0.9, 0.94),
+            criteria_cell("Wanda", "trained", "layer", 0.8, 0.5, 0.7),
+            criteria_cell("Wanda", "trained", "layer", 0.8, 0.7, 0.8),
+            criteria_cell("Wanda", "trained", "own", 0.8, 0.2, 0.3),
+            criteria_cell("SNIP", "untrained", "layer", 0.8, 0.1, 0.6),
+        ]
+    )
+    dense, layer, own, before = rows
+    assert layer["at_once"] == pytest.approx(0.6)
+    assert layer["at_once_std"] == pytest.approx(0.2 / 2**0.5)
+    assert layer["trained"] == pytest.approx(0.75)
+    assert (dense["seeds"], layer["seeds"], own["seeds"], own["trained_std"]) == (2, 2, 1, 0)
+    assert before["start"] == "untrained"
+    assert tables.markdown("criteria", rows).splitlines() == [
+        "| criterion | 80 % |",
+        "| --- | ---: |",
+        "| digits, at once |  |",
+        "| dense, 0 % | 90.0 ± 0.0 |",
+        "| Wanda | 60.0 ± 14.1 |",
+        "| digits, trained on |  |",
+        "| dense, 0 % | 93.0 ± 1.4 |",
+        "| Wanda | 75.0 ± 7.1 |",
+        "| digits, own masks, at once |  |",
+        "| Wanda | 20.0 ± 0.0 |",
+        "| digits, own masks, trained on |  |",
+        "| Wanda | 30.0 ± 0.0 |",
+        "| digits, from scratch |  |",
+        "| SNIP | 60.0 ± 0.0 |",
+    ]
+    drawing = plot.svg("criteria", rows)
+    assert "with 20 % of the weights" in drawing
+    assert "SNIP" not in drawing
+
+
+def test_criteria_from_the_command_line(tmp_path):
+    given = ("--data", "digits", "--seeds", 1, "--sparsity", 0.9)
+    done = lexicon("bench", "criteria", *given, "--jobs", 2, "--plot", "out.svg", cwd=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"criteria.jsonl", "out.svg"}
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    again = lexicon("bench", "criteria", *given, "--json", cwd=tmp_path)
+    rows = json.loads(again.stdout)
+    assert len(rows) == len((tmp_path / "criteria.jsonl").read_text().splitlines()) == 27
+    assert {row["command"] for row in rows} == {
+        "lexicon bench criteria --data digits --seeds 1 --sparsity 0.9"
+    }
+
+
+def test_contestants_take_turns_and_their_second_run_counts():
+    ran = []
+
+    def run(name):
+        ran.append(name)
+        return len(ran)
+
+    rounds = []
+    read = turns.take_turns(
+        {name: lambda name=name: run(name) for name in "ab"},
+        rounds=2,
+        after_round=lambda: rounds.append(len(ran)),
+    )
+    assert "".join(ran) == "aabb" * 4
+    assert rounds == [4, 8, 12, 16]
+    assert read == {"a": [10, 14], "b": [12, 16]}  # the third and the fourth round
+    assert turns.range_of([3.0, 1.0, 9.0, 2.0]) == {"median_s": 2.5, "min_s": 1.0, "max_s": 9.0}

@@ -32,7 +32,13 @@ def test_the_commands_are_those_that_are_documented(lexicon):
 
 
 @pytest.mark.parametrize(
-    "command", ["", *COMMANDS, "bench gradient", "bench scale", "bench accuracy"]
+    "command",
+    [
+        "",
+        *COMMANDS,
+        *("bench gradient", "bench scale", "bench accuracy"),
+        *("bench structures", "bench attention", "bench activations"),
+    ],
 )
 def test_help_has_examples_that_begin_with_the_command(lexicon, command):
     printed = lexicon(*command.split(), "--help", COLUMNS="80").stdout

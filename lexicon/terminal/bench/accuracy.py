@@ -11,7 +11,6 @@ from threadpoolctl import threadpool_limits
 
 from lexicon import __version__
 from lexicon.architectures.mlp import mlp
-from lexicon.data import load_digits, load_fashion_mnist, load_mnist, stratified_split
 from lexicon.foundations.forward_pass import Sequential
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.rewiring import rewire_network
@@ -19,12 +18,12 @@ from lexicon.sparsity.sparse_from_scratch import sparse_mlp
 from lexicon.sparsity.sparse_vs_dense import network_cost
 from lexicon.terminal.bench.machine import describe, largest_that_fits, require_memory
 from lexicon.terminal.bench.sweep import run_sweep
+from lexicon.terminal.bench.training import load
 from lexicon.training.momentum import Momentum
 from lexicon.training.training_loop import accuracy, train
 
-__all__ = ["CONTESTANTS", "DATA", "SETTINGS", "measure_accuracy", "summarise", "train_cell"]
+__all__ = ["CONTESTANTS", "SETTINGS", "measure_accuracy", "summarise", "train_cell"]
 
-DATA = ("digits", "fashion-mnist", "mnist")
 # Learning rates by contestant, and one decay for all: chosen from four or five pairs of 0.05 or 0.1
 # with 1e-4, 5e-4 or 1e-3 for each, by one training of 15 epochs, on a sixth of Fashion-MNIST's
 # training images that was kept apart, never on its test images.
@@ -56,7 +55,7 @@ def measure_accuracy(
     Parameters
     ----------
     data : str
-        One of `DATA`.
+        ``digits``, ``fashion-mnist`` or ``mnist``.
     contestants : sequence of str
         Of `CONTESTANTS`; dense is trained once for each seed, whatever the sparsities.
     sparsities : sequence of float
@@ -120,7 +119,7 @@ def train_cell(cell: dict[str, Any]) -> dict[str, Any]:
         connections, bytes and training FLOPs a sample, and the machine.
     """
     rng = np.random.default_rng(cell["seed"])
-    x, labels, x_test, labels_test = _load(cell["data"], rng)
+    x, labels, x_test, labels_test = load(cell["data"], rng=rng)
     network = _build(cell, x.shape[1], int(labels.max()) + 1, rng)
     optimizer = Momentum(
         network,
@@ -218,19 +217,6 @@ def _training_bytes(data: str) -> int:
     """Return about what one training holds: the images twice, a dense network, an interpreter."""
     images = 1797 * 64 if data == "digits" else 70_000 * 784
     return 2 * 4 * images + 200_000_000
-
-
-def _load(
-    data: str, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return training and test part, centred and scaled by the training part's pixels."""
-    if data == "digits":
-        x, labels, x_test, labels_test = stratified_split(*load_digits(), rng=rng)
-    else:
-        load = {"fashion-mnist": load_fashion_mnist, "mnist": load_mnist}[data]
-        x, labels, x_test, labels_test = load()
-    mean, scale = x.mean(), x.std()
-    return (x - mean) / scale, labels, (x_test - mean) / scale, labels_test
 
 
 def _build(cell: dict[str, Any], inputs: int, classes: int, rng: np.random.Generator) -> Sequential:

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,8 @@ def steps(
     """Time training steps of dense, masked and CSR networks in turns."""
     if context.invoked_subcommand:
         return
-    from lexicon.terminal.bench.steps import WARM_UP, measure_steps
+    from lexicon.terminal.bench.steps import measure_steps
+    from lexicon.terminal.bench.turns import WARM_UP
     from lexicon.terminal.screen import console
 
     sparsities = _checked(sparsity or [0.8, 0.9, 0.95, 0.98, 0.99])
@@ -175,10 +176,9 @@ def accuracy_(
     All have the same number of epochs and the same schedule. Finished trainings are kept in a file:
     run the same command again and it continues there.
     """
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    from lexicon.terminal.bench.accuracy import CONTESTANTS, DATA, measure_accuracy, summarise
+    from lexicon.terminal.bench.accuracy import CONTESTANTS, measure_accuracy, summarise
     from lexicon.terminal.bench.sweep import ClusterError
+    from lexicon.terminal.bench.training import DATA
     from lexicon.terminal.screen import console
 
     contestants = contestant or list(CONTESTANTS)
@@ -195,7 +195,7 @@ def accuracy_(
     kept = results or Path(f"accuracy-{data}.jsonl")
     cells = seeds * sum(1 if name == "dense" else len(sparsities) for name in contestants)
     try:
-        with _refusals(), _progress(cells) as advance:
+        with _refusals(), _kept_in(kept), _progress(cells) as advance:
             trainings = measure_accuracy(
                 data,
                 contestants=contestants,
@@ -210,12 +210,6 @@ def accuracy_(
     except ClusterError as error:
         typer.echo(f"lexicon: {error}", err=True)
         raise typer.Exit(1) from error
-    except TerminatedWorkerError as error:
-        typer.echo(
-            f"lexicon: a worker died; what had finished is in {kept}: run this again to go on",
-            err=True,
-        )
-        raise typer.Exit(1) from error
     rows = summarise(trainings, target)
     if _finish("accuracy", rows, plot, as_json):
         return
@@ -228,6 +222,177 @@ def accuracy_(
             f"{jobs} trainings ran at once: their seconds are longer than those of one alone"
         )
     _print_circumstances(rows[0], "one thread each")
+
+
+@app.command("criteria", epilog=examples("bench criteria", "bench criteria --data digits"))
+def criteria_(
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="digits or fashion-mnist; may be repeated. Both, if not given."),
+    ] = None,
+    sparsity: Sparsities = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Networks of each.")] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at once on this machine.")] = 1,
+    results: Annotated[Path, typer.Option(metavar="FILE", help="Keeps finished trainings.")] = Path(
+        "criteria.jsonl"
+    ),
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let every pruning criterion choose from the same networks.
+
+    Finished trainings are kept in a file: run the same command again and it continues there.
+    """
+    from lexicon.terminal.bench.criteria import (
+        SETTINGS,
+        criteria_cells,
+        measure_criteria,
+        summarise,
+    )
+    from lexicon.terminal.screen import console
+
+    names = list(dict.fromkeys(data or SETTINGS))
+    for name in names:
+        if name not in SETTINGS:
+            raise typer.BadParameter(
+                f"{name!r} is none of {', '.join(SETTINGS)}", param_hint="--data"
+            )
+    sparsities = _checked(sparsity or [0.8, 0.9, 0.95, 0.98])
+    cells = len(criteria_cells(names, sparsities=sparsities, seeds=seeds))
+    with _kept_in(results), _progress(cells) as advance:
+        found = measure_criteria(
+            names,
+            sparsities=sparsities,
+            seeds=seeds,
+            jobs=jobs,
+            results=results,
+            after_cell=lambda: advance("criteria"),
+        )
+    rows = summarise(found)
+    if _finish("criteria", rows, plot, as_json):
+        return
+    console().print(
+        f"test accuracy, %, mean ± standard deviation of {seeds} seeds: of a trained network as "
+        f"soon as it is pruned, of the same one trained on, and of one that is pruned before it is "
+        f"trained. Every layer loses the same share; own masks: as the criterion was published"
+    )
+    _print_circumstances(rows[0], "one thread each")
+
+
+@app.command(epilog=examples("bench structures", "bench structures --width 4096 --sparsity 0.9375"))
+def structures(
+    sparsity: Sparsities = None,
+    width: Width = 1024,
+    batch: Batch = 128,
+    threads: Threads = 1,
+    rounds: Rounds = 15,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time one layer in every storage that sparse weights can have.
+
+    Of 50, 75, 87.5 % and so on, groups of n:m make the exact share; of others they may not.
+    """
+    from lexicon.terminal.bench.structures import MULTIPLE, measure_structures
+    from lexicon.terminal.bench.turns import WARM_UP
+
+    if width % MULTIPLE:
+        raise typer.BadParameter(f"{width} is no multiple of {MULTIPLE}", param_hint="--width")
+    sparsities = _checked(sparsity or [0.5, 0.75, 0.875, 0.9375, 0.96875])
+    with _refusals(), _progress(WARM_UP + rounds) as advance:
+        rows = measure_structures(
+            sparsities,
+            width=width,
+            batch=batch,
+            threads=threads,
+            rounds=rounds,
+            after_round=lambda: advance("rounds"),
+        )
+    if _finish("structures", rows, plot, as_json):
+        return
+    from lexicon.terminal.screen import console
+
+    console().print("MFLOP and speed-up: of the forward product")
+    _print_circumstances(rows[0], f"{rounds} rounds in turns: median, fastest–slowest")
+
+
+@app.command(epilog=examples("bench attention", "bench attention --memory 2 --window 128"))
+def attention(
+    tokens: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=2, help="Length of the sequence; may be repeated. [256, 512, … while dense fits]"
+        ),
+    ] = None,
+    features: Annotated[int, typer.Option(min=1, help="Of a query, a key and a value.")] = 64,
+    window: Annotated[int, typer.Option(min=1, help="How far to look, to each side.")] = 64,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="GB", help="What dense may take. [what is free]"),
+    ] = None,
+    threads: Threads = 1,
+    rounds: Rounds = 5,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time attention over all pairs and over chosen ones.
+
+    Counted too: the most memory that each allocates.
+    """
+    import psutil
+
+    from lexicon.terminal.bench.attention import lengths, measure_attention
+    from lexicon.terminal.screen import console
+
+    limit = round(1e9 * memory) if memory else psutil.virtual_memory().available
+    sizes = sorted(set(tokens or lengths(limit, features)))
+    rows = []
+    with _progress(len(sizes)) as advance:
+        for size in sizes:
+            rows += measure_attention(
+                size, features=features, window=window, limit=limit, threads=threads, rounds=rounds
+            )
+            advance("sequences")
+    if _finish("attention", rows, plot, as_json):
+        return
+    console().print(
+        f"forward and backward, of {features} features; peak: the most that was allocated beside "
+        f"the input; dense may take {limit / 1e9:,.1f} GB"
+    )
+    _print_circumstances(rows[0], f"{rounds} rounds in turns: median, fastest–slowest")
+
+
+@app.command(epilog=examples("bench activations", "bench activations --width 4000 --batch 1"))
+def activations(
+    width: Width = 1000,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Samples of a product; may be repeated. [128, 1]"),
+    ] = None,
+    threads: Threads = 1,
+    rounds: Rounds = 15,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time the product after k-WTA, with zeros and without."""
+    from lexicon.terminal.bench.activations import SHARES, measure_activations
+    from lexicon.terminal.screen import console
+
+    batches = batch or [128, 1]
+    with _refusals(), _progress(len(batches) * len(SHARES)) as advance:
+        rows = measure_activations(
+            batches,
+            width=width,
+            threads=threads,
+            rounds=rounds,
+            after_share=lambda: advance("shares"),
+        )
+    if _finish("activations", rows, plot, as_json):
+        return
+    console().print(
+        "csr: finding what is not zero, then the product; k-WTA itself comes before either"
+    )
+    _print_circumstances(rows[0], f"{rounds} rounds in turns: median, fastest–slowest")
 
 
 def _checked(sparsities: list[float]) -> list[float]:
@@ -247,6 +412,20 @@ def _refusals() -> Iterator[None]:
         yield
     except TooLargeError as error:
         typer.echo(f"lexicon: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _kept_in(results: Path) -> Iterator[None]:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    try:
+        yield
+    except TerminatedWorkerError as error:
+        typer.echo(
+            f"lexicon: a worker died; what had finished is in {results}: run this again to go on",
+            err=True,
+        )
         raise typer.Exit(1) from error
 
 
@@ -281,8 +460,6 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
 
 def _finish(name: str, rows: list[dict[str, Any]], plot: Path | None, as_json: bool) -> bool:
     """Draw, and print JSON or a table; return whether that is all there is to say."""
-    from lexicon.terminal.screen import console
-
     for row in rows:
         row["command"] = _command()
     if plot:
@@ -299,15 +476,23 @@ def _finish(name: str, rows: list[dict[str, Any]], plot: Path | None, as_json: b
     from lexicon.terminal.bench.tables import TABLES
 
     headings, cells = TABLES[name](rows)
+    _print_table(headings, cells)
+    return False
+
+
+def _print_table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
 
+    from lexicon.terminal.screen import console
+
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+    for number, (heading, *column) in enumerate(zip(headings, *cells, strict=True)):
+        # A heading may take several lines, a number may not.
+        width = max(map(len, [*column, *heading.split()]))
+        table.add_column(heading, justify="left" if number == 0 else "right", min_width=width)
     for line in cells:
         table.add_row(*line)
     console().print(table)
-    return False
 
 
 def _command() -> str:

@@ -1,8 +1,7 @@
 """Times the ways to a sampled gradient on both sides of the density where they cross."""
 
 from collections.abc import Callable
-from statistics import median
-from time import perf_counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,11 @@ from lexicon.sparsity.constant_fan_in import constant_fan_in
 from lexicon.sparsity.sampled_gradient import blocked, fastest, gathered, gathered_by_row
 from lexicon.sparsity.sparse_from_scratch import random_csr
 from lexicon.terminal.bench.machine import describe, largest_that_fits, require_memory
+from lexicon.terminal.bench.turns import range_of, take_turns, timed
 
 __all__ = ["DENSITIES", "measure_gradient"]
 
 DENSITIES = (0.02, 0.04, 0.06, 0.08, 0.10, 0.14, 0.18, 0.24)
-WARM_UP = 1
 
 
 def measure_gradient(
@@ -29,7 +28,7 @@ def measure_gradient(
     width, batch, threads : int
         Inputs and outputs of the layer; samples; BLAS threads.
     rounds : int
-        How often each way is timed, after once that is not.
+        How often each way is timed.
     after_density : callable
         Called after each density.
 
@@ -72,13 +71,12 @@ def measure_gradient(
                 "gathered": gathering,
                 "blocked": blocked,
             }
-            seconds: dict[str, list[float]] = {name: [] for name in ways}
+            runs = {
+                name: timed(partial(way, dy, x, weight.indptr, weight.indices))
+                for name, way in ways.items()
+            }
             with threadpool_limits(threads):
-                for _ in range(WARM_UP + rounds):
-                    for name, way in ways.items():
-                        start = perf_counter()
-                        way(dy, x, weight.indptr, weight.indices)
-                        seconds[name].append(perf_counter() - start)
+                seconds = take_turns(runs, rounds=rounds)
             chosen = fastest(shape, weight.indptr)
             rows += [
                 {
@@ -86,9 +84,7 @@ def measure_gradient(
                     "pattern": pattern,
                     "density": density,
                     "phase": "gradient",
-                    "median_s": median(seconds[name][WARM_UP:]),
-                    "min_s": min(seconds[name][WARM_UP:]),
-                    "max_s": max(seconds[name][WARM_UP:]),
+                    **range_of(seconds[name]),
                     "chosen": way is chosen,
                     **about,
                 }

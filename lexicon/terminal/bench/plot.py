@@ -160,11 +160,101 @@ def _accuracy(axes: "Axes", rows: Rows) -> None:
     axes.legend()
 
 
+def _criteria(axes: "Axes", rows: Rows) -> None:
+    """Draw each criterion's accuracy at the middle sparsity, at once and trained further."""
+    rows = [row for row in rows if (row["start"], row["masks"]) == ("trained", "layer")]
+    sparsities = sorted({row["sparsity"] for row in rows} - {0.0})
+    sparsity = sparsities[len(sparsities) // 2]
+    rows = [row for row in rows if row["sparsity"] in (0.0, sparsity)]
+    criteria = list(dict.fromkeys(row["criterion"] for row in rows))
+    names = dict.fromkeys(row["data"] for row in rows)
+    for data, colour, offset in zip(names, (_RED, _BLUE), (-0.15, 0.15), strict=False):
+        own = [row for row in rows if row["data"] == data]
+        for read, when, filling in (
+            ("at_once", "at once", "none"),
+            ("trained", "trained on", colour),
+        ):
+            axes.errorbar(
+                [100 * row[read] for row in own],
+                [criteria.index(row["criterion"]) + offset for row in own],
+                xerr=[100 * row[f"{read}_std"] for row in own],
+                color=colour,
+                linestyle="",
+                marker="o",
+                markerfacecolor=filling,
+                capsize=2,
+                label=f"{data}, {when}",
+            )
+    axes.set_yticks(range(len(criteria)), criteria)
+    axes.invert_yaxis()
+    axes.set(xlabel=f"test accuracy with {100 * (1 - sparsity):.3g} % of the weights, %")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+
+
+def _structures(axes: "Axes", rows: Rows) -> None:
+    """Draw the forward product's seconds over the dense one's, by density."""
+    forward = [row for row in rows if row["phase"] == "forward" and row["sparsity"]]
+    # Groups of n:m change their name with the density, and are one line.
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(forward, key=lambda row: row["sparsity"]):
+        name = "n:m" if ":" in row["contestant"] else row["contestant"]
+        lines.setdefault(name, []).append(row)
+    styles = (
+        (_RED, "-"), (_RED, "--"), (_RED, ":"), (_ORANGE, "-"),
+        (_BLUE, "--"), (_BLUE, "-"), (_GREEN, "-"),
+    )  # fmt: skip
+    order = ("csr", "csr, equal rows", "condensed", "n:m", "blocks 4 × 4", "blocks 16 × 16")
+    for name, (colour, style) in zip((*order, "smaller dense"), styles, strict=True):
+        own = lines.get(name, [])
+        density = [100 * (1 - row["sparsity"]) for row in own]
+        seconds = [100 / row["speedup_vs_dense"] for row in own]
+        axes.plot(density, seconds, style, color=colour, marker="o", label=name)
+    axes.axhline(100, color="black", linewidth=0.8)
+    axes.set(xscale="log", yscale="log", xlabel="density, %", ylabel="seconds, % of dense")
+    axes.set_xticks(density, [f"{d:g}" for d in density], minor=False)
+    axes.minorticks_off()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
+
+
+def _attention(axes: "Axes", rows: Rows) -> None:
+    """Draw the memory that attention takes by the length of the sequence."""
+    for name, colour in (("dense", _BLUE), ("local", _RED), ("local + strided", _ORANGE)):
+        own = [row for row in rows if row["contestant"] == name and row["peak_bytes"]]
+        megabytes = [row["peak_bytes"] / 1e6 for row in own]
+        axes.plot([row["tokens"] for row in own], megabytes, "-o", color=colour, label=name)
+    axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="megabytes at most")
+    tokens = sorted({row["tokens"] for row in rows})
+    axes.set_xticks(tokens, [f"{n:,}" for n in tokens], minor=False)
+    axes.minorticks_off()
+    axes.legend()
+
+
+def _activations(axes: "Axes", rows: Rows) -> None:
+    """Draw the seconds of a product over winners, over those of the dense one."""
+    batches = sorted({row["batch"] for row in rows}, reverse=True)
+    for batch, style in zip(batches, ("-", "--", ":", "-."), strict=False):
+        for name, colour in (("csr", _RED), ("product", _BLUE)):
+            own = [row for row in rows if row["batch"] == batch and row["contestant"] == name]
+            share = [100 * row["active"] for row in own]
+            seconds = [100 / row["speedup_vs_dense"] for row in own]
+            label = f"{'finding and ' * (name == 'csr')}product, batch {batch}"
+            axes.plot(share, seconds, style, color=colour, marker="o", label=label)
+    axes.axhline(100, color="black", linewidth=0.8)
+    axes.set(xscale="log", yscale="log", xlabel="active, %", ylabel="seconds, % of dense")
+    axes.set_xticks(share, [f"{s:g}" for s in share], minor=False)
+    axes.minorticks_off()
+    axes.legend()
+
+
 PLOTS: dict[str, Callable[["Axes", Rows], None]] = {
     "steps": _steps,
     "gradient": _gradient,
     "scale": _scale,
     "accuracy": _accuracy,
+    "structures": _structures,
+    "attention": _attention,
+    "activations": _activations,
+    "criteria": _criteria,
 }
 
 

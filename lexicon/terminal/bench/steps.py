@@ -1,6 +1,7 @@
 """Times training steps of dense, masked and CSR networks in turns."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from time import perf_counter
@@ -20,13 +21,13 @@ from lexicon.sparsity.mask import MaskedLinear
 from lexicon.sparsity.sparse_from_scratch import random_csr
 from lexicon.sparsity.sparse_vs_dense import network_cost
 from lexicon.terminal.bench.machine import describe, largest_that_fits, require_memory
+from lexicon.terminal.bench.turns import range_of, take_turns
 from lexicon.training.momentum import Momentum
 
 __all__ = ["PHASES", "measure_steps"]
 
 PHASES = ("step", "forward", "backward", "update")
 INPUTS, CLASSES = 784, 10
-WARM_UP = 2
 
 
 def measure_steps(
@@ -84,33 +85,24 @@ def measure_steps(
         for sparsity in sparsities:
             for name, layer in _LAYERS.items():
                 contestants[name, sparsity] = _network(layer, width, sparsity, min(threads, 2), rng)
-        optimizers = [Momentum(network, learning_rate=1e-4) for network in contestants.values()]
-        seconds: list[list[tuple[float, ...]]] = [[] for _ in contestants]
-        for _ in range(WARM_UP + rounds):
-            for network, optimizer, times in zip(
-                contestants.values(), optimizers, seconds, strict=True
-            ):
-                _step(network, optimizer, x, labels)  # its own data in the caches, as in training
-                times.append(_step(network, optimizer, x, labels))
-            after_round()
+        steps = {
+            name: partial(_step, network, Momentum(network, learning_rate=1e-4), x, labels)
+            for name, network in contestants.items()
+        }
+        seconds = take_turns(steps, rounds=rounds, after_round=after_round)
     about = {"threads": threads, "width": width, "batch": batch, "rounds": rounds} | describe()
     rows: list[dict[str, Any]] = []
-    for ((name, sparsity), network), times in zip(contestants.items(), seconds, strict=True):
-        for phase, dense, own in zip(
-            PHASES,
-            zip(*seconds[0][WARM_UP:], strict=True),
-            zip(*times[WARM_UP:], strict=True),
-            strict=True,
-        ):
+    dense = list(zip(*seconds["dense", 0.0], strict=True))
+    for (name, sparsity), network in contestants.items():
+        own = zip(*seconds[name, sparsity], strict=True)
+        for phase, whole, times in zip(PHASES, dense, own, strict=True):
             rows.append(
                 {
                     "contestant": name,
                     "sparsity": sparsity,
                     "phase": phase,
-                    "median_s": median(own),
-                    "min_s": min(own),
-                    "max_s": max(own),
-                    "speedup_vs_dense": median(dense) / median(own),
+                    **range_of(times),
+                    "speedup_vs_dense": median(whole) / median(times),
                     "weight_bytes": network_cost(network).weight_bytes,
                     "flops_per_step": batch * network_cost(network).step_flops,
                     **about,

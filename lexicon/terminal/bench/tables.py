@@ -144,11 +144,109 @@ def _accuracy(rows: Rows) -> Table:
     )
 
 
+def _criteria(rows: Rows) -> Table:
+    sparsities = sorted({row["sparsity"] for row in rows} - {0.0})
+    cells = []
+    for (data, start, masks, read), heading in _criteria_groups(rows).items():
+        cells.append([heading, *[""] * len(sparsities)])
+        own = [r for r in rows if (r["data"], r["start"], r["masks"]) == (data, start, masks)]
+        for criterion in dict.fromkeys(row["criterion"] for row in own):
+            found = {
+                row["sparsity"]: f"{100 * row[read]:.1f} ± {100 * row[f'{read}_std']:.1f}"
+                for row in own
+                if row["criterion"] == criterion
+            }
+            if criterion == "dense":  # which has no sparsity, so no column of its own
+                cells.append(["dense, 0 %", found[0.0], *[""] * (len(sparsities) - 1)])
+            else:
+                cells.append([criterion, *(found[sparsity] for sparsity in sparsities)])
+    return ["criterion", *(f"{100 * sparsity:g} %" for sparsity in sparsities)], cells
+
+
+def _criteria_groups(rows: Rows) -> dict[tuple[str, str, str, str], str]:
+    """Name the parts of the table: what was read of which networks."""
+    groups = {}
+    for row in rows:
+        own = ", own masks" if row["masks"] == "own" else ""
+        if row["start"] == "trained":
+            for read, when in (("at_once", "at once"), ("trained", "trained on")):
+                groups[row["data"], "trained", row["masks"], read] = f"{row['data']}{own}, {when}"
+        else:
+            groups[row["data"], "untrained", row["masks"], "trained"] = (
+                f"{row['data']}{own}, from scratch"
+            )
+    return groups
+
+
+def _structures(rows: Rows) -> Table:
+    return (
+        ["contestant", "sparsity", "MB", "MFLOP", "forward, ms", "range", "backward", "speed-up"],
+        [
+            [
+                forward["contestant"],
+                f"{100 * forward['sparsity']:g} %" if forward["sparsity"] else "",
+                f"{forward['weight_bytes'] / 1e6:.2f}",
+                f"{forward['forward_flops'] / 1e6:.1f}",
+                _ms(forward["median_s"]),
+                _range(forward),
+                _ms(backward["median_s"]),
+                f"{forward['speedup_vs_dense']:.2f} ×",
+            ]
+            for forward, backward in zip(rows[::2], rows[1::2], strict=True)
+        ],
+    )
+
+
+def _attention(rows: Rows) -> Table:
+    return (
+        ["attention", "tokens", "pairs", "peak, MB", "step, ms", "range", "speed-up"],
+        [
+            [
+                row["contestant"],
+                f"{row['tokens']:,}",
+                f"{row['pairs']:,}",
+                *(
+                    ("does not fit", "", "")
+                    if row["peak_bytes"] is None
+                    else (f"{row['peak_bytes'] / 1e6:,.1f}", _ms(row["median_s"]), _range(row))
+                ),
+                f"{row['speedup_vs_dense']:.2f} ×" if row["speedup_vs_dense"] else "",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _activations(rows: Rows) -> Table:
+    cells: dict[tuple[int, float], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        cells.setdefault((row["batch"], row["active"]), {})[row["contestant"]] = row
+    return (
+        ["batch", "active", "dense, ms", "csr, ms", "finding", "product", "k-WTA", "speed-up"],
+        [
+            [
+                f"{batch}",
+                f"{100 * active:g} %",
+                *(
+                    f"{1e3 * own[way]['median_s']:.3f}"
+                    for way in ("dense", "csr", "finding", "product", "choosing")
+                ),
+                f"{own['csr']['speedup_vs_dense']:.2f} ×",
+            ]
+            for (batch, active), own in cells.items()
+        ],
+    )
+
+
 TABLES: dict[str, Callable[[Rows], Table]] = {
     "steps": _steps,
     "gradient": _gradient,
     "scale": _scale,
     "accuracy": _accuracy,
+    "structures": _structures,
+    "attention": _attention,
+    "activations": _activations,
+    "criteria": _criteria,
 }
 
 
