@@ -9,6 +9,7 @@ from pathlib import Path
 
 import learning_map
 import recorded
+import settled
 from glossary import explained
 from math_core import LatexToMathML
 from mkdocs.config.defaults import MkDocsConfig
@@ -32,8 +33,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Take the navigation from the chapters' reading orders: there is no second list."""
     catalog.forget()
     recorded.forget()
+    settled.forget()
     config.nav = [
         {"Home": "index.md"},
+        "questions.md",
         "map.md",
         *(
             {
@@ -46,6 +49,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         ),
         "measured.md",
         "criteria.md",
+        "claims.md",
         "glossary.md",
         "notation.md",
         {"Reference": [f"reference/{chapter}.md" for chapter in chapters()]},
@@ -89,8 +93,11 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         for marker, text in {
             "<!-- glossary -->": glossary_list,
             "<!-- numbers -->": how_many,
+            "<!-- claims -->": settled.claims_page,
         }.items():
-            markdown = markdown.replace(marker, text())
+            if marker in markdown:
+                markdown = markdown.replace(marker, text())
+        markdown = re.sub(r"<!-- claim: (\w+) -->", lambda m: settled.in_short(m[1]), markdown)
         return re.sub(
             r"<!-- measured: (\w+) \| (.+?) -->",
             lambda m: measured(
@@ -105,6 +112,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         run=recorded_runs(entry),
         figure=lambda figure: figure_element(entry, figure),
         link=lambda other: f"[{other.title}](../{other.chapter}/{other.slug}.md)",
+        claims=settled.verdicts(entry),
     )
     title, rest = markdown.split("\n", 1)
     return f"{title}\n\n{where(entry)}\n{rest}"

@@ -11,7 +11,12 @@ __all__ = ["fenced", "filled_page", "plain_markdown", "plain_text", "section", "
 
 
 def filled_page(
-    entry: Entry, *, run: str, figure: Callable[[Figure], str], link: Callable[[Entry], str]
+    entry: Entry,
+    *,
+    run: str,
+    figure: Callable[[Figure], str],
+    link: Callable[[Entry], str],
+    claims: str = "",
 ) -> str:
     """Return an entry's page with its markers replaced.
 
@@ -25,6 +30,8 @@ def filled_page(
         Turns the entry's figure, if it has one, into Markdown.
     link : callable
         Turns another entry into Markdown.
+    claims : str, default ""
+        Markdown for what is said of the entry and was measured.
 
     Returns
     -------
@@ -45,7 +52,9 @@ def filled_page(
         "<!-- source -->": fenced("python", entry.module.read_text(encoding="utf-8")),
         "<!-- run -->": run,
         "<!-- figure -->": figure(entry.figure) if entry.figure else "",
-        "<!-- related -->": "\n\n".join([*related, f"**Sources**\n\n{sources}"]),
+        "<!-- related -->": "\n\n".join(
+            filter(None, [*related, claims, f"**Sources**\n\n{sources}"])
+        ),
     }.items():
         page = page.replace(marker, text)
     return page

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -393,6 +394,52 @@ def activations(
         "csr: finding what is not zero, then the product; k-WTA itself comes before either"
     )
     _print_circumstances(rows[0], f"{rounds} rounds in turns: median, fastest–slowest")
+
+
+@app.command("claims", epilog=examples("bench claims pruning", "bench claims --jobs 2"))
+def claims_(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CLAIM", help="Which; all, if none is given."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Experiments at once on this machine.")] = 1,
+    results: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Keeps what has been measured.")
+    ] = Path("claims"),
+    as_json: AsJson = False,
+) -> None:
+    """Settle what is said of sparse networks.
+
+    What has been measured is kept in a folder: run the same command again and it continues there.
+    """
+    from lexicon.terminal.bench.claims import CLAIMS, claim, measure_claim, settle
+    from lexicon.terminal.screen import console
+
+    known = [name for group in CLAIMS.values() for name in group]
+    for name in names or ():
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="CLAIM")
+    chosen = [claim(name) for name in names or known]
+    results.mkdir(parents=True, exist_ok=True)
+    cells = sum(len(each.cells) for each in chosen)
+    with _kept_in(results), _progress(cells) as advance:
+        rows = [
+            measure_claim(each, folder=results, jobs=jobs, after_cell=partial(advance, each.name))
+            for each in chosen
+        ]
+    findings = [settle(each, own) for each, own in zip(chosen, rows, strict=True)]
+    if as_json:
+        found = [
+            {"claim": each.name, "says": each.says, **asdict(finding)}
+            for each, finding in zip(chosen, findings, strict=True)
+        ]
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for each, finding in zip(chosen, findings, strict=True):
+        console().print(f"\n{each.says}", style="bold", highlight=False)
+        verdict = finding.verdict[0].upper() + finding.verdict[1:]
+        console().print(f"{verdict}. {finding.result}", highlight=False)
+        _print_table(finding.headings, finding.table)
 
 
 def _checked(sparsities: list[float]) -> list[float]:

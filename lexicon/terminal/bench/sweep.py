@@ -13,7 +13,7 @@ from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
-__all__ = ["ClusterError", "run_sweep"]
+__all__ = ["ClusterError", "finished_cells", "run_sweep"]
 
 Cell = dict[str, Any]
 
@@ -60,20 +60,45 @@ def run_sweep(
     ClusterError
         If Dask is not installed or no scheduler answers.
     """
-    finished = _read(results)
+    found = finished_cells(results)
+    finished = {_key(cell): result for cell, result in found}
     missing = [cell for cell in cells if _key(cell) not in finished]
     for _ in range(len(cells) - len(missing)):
         after_cell()
     if missing:
+        _write(results, found)
         with _where(jobs, cluster), results.open("a", encoding="utf-8") as file:
             parallel = Parallel(return_as="generator_unordered", batch_size=1)
             for cell, result in parallel(delayed(_run)(function, cell) for cell in missing):
-                file.write(json.dumps({"cell": cell, "result": result}) + "\n")
+                file.write(_line(cell, result))
                 file.flush()
                 os.fsync(file.fileno())
                 finished[_key(cell)] = result
                 after_cell()
     return [finished[_key(cell)] for cell in cells]
+
+
+def finished_cells(results: Path) -> list[tuple[Cell, Cell]]:
+    """Read what a sweep has kept.
+
+    Parameters
+    ----------
+    results : Path
+        The sweep's file; it need not exist.
+
+    Returns
+    -------
+    list of tuple of dict
+        Cells with their results, in the order of finishing. Lines that are cut short are left out.
+    """
+    found = []
+    for line in results.read_text(encoding="utf-8").splitlines() if results.exists() else ():
+        try:
+            entry = json.loads(line)
+            found.append((entry["cell"], entry["result"]))
+        except (json.JSONDecodeError, KeyError, TypeError):
+            continue
+    return found
 
 
 def _run(function: Callable[[Cell], Cell], cell: Cell) -> tuple[Cell, Cell]:
@@ -84,22 +109,15 @@ def _key(cell: Cell) -> str:
     return json.dumps(cell, sort_keys=True)
 
 
-def _read(results: Path) -> dict[str, Cell]:
-    """Read finished cells; a line cut short by whatever ended the last sweep is taken out."""
-    if not results.exists():
-        return {}
-    finished, sound = {}, []
-    for line in results.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-            finished[_key(entry["cell"])] = entry["result"]
-        except (json.JSONDecodeError, KeyError, TypeError):
-            continue
-        sound.append(line + "\n")
+def _line(cell: Cell, result: Cell) -> str:
+    return json.dumps({"cell": cell, "result": result}) + "\n"
+
+
+def _write(results: Path, found: list[tuple[Cell, Cell]]) -> None:
+    """Write a file without a line that whatever ended the last sweep cut short."""
     temporary = results.with_name(results.name + ".new")
-    temporary.write_text("".join(sound), encoding="utf-8")
+    temporary.write_text("".join(_line(*pair) for pair in found), encoding="utf-8")
     temporary.replace(results)
-    return finished
 
 
 @contextmanager
