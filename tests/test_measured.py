@@ -13,7 +13,7 @@ from lexicon.terminal.bench import plot, tables
 from lexicon.terminal.bench.accuracy import summarise
 
 DOCS = Path(__file__).parent.parent / "docs"
-NAMES = ("steps", "gradient", "scale", "accuracy")
+NAMES = ("steps", "gradient", "structures", "activations", "attention", "scale", "accuracy")
 PAGES = {"measured.md": NAMES, "criteria.md": ("criteria",)}
 
 
@@ -82,6 +82,72 @@ def test_the_rule_takes_the_faster_way_on_both_sides():
     for pattern in ("random", "equal rows"):
         chosen = [r["contestant"] for r in gradient if r["pattern"] == pattern and r["chosen"]]
         assert (chosen[0], chosen[-1]) == ("gathered", "blocked")
+
+
+def test_storages_as_the_page_says():
+    forward = [row for row in rows("structures") if row["phase"] == "forward"]
+    assert {(r["width"], r["batch"], r["threads"]) for r in forward} == {(1024, 128, 1)}
+    dense = forward[0]
+    by = {(row["contestant"], row["sparsity"]): row for row in forward}
+    speed = {key: row["speedup_vs_dense"] for key, row in by.items()}
+    shares = sorted({row["sparsity"] for row in forward} - {0.0})
+    assert shares == [0.5, 0.75, 0.875, 0.9375, 0.96875]
+    for sparsity in shares:
+        smaller = speed["smaller dense", sparsity]
+        assert smaller == pytest.approx(1 / (1 - sparsity), rel=0.1)
+        assert 1 < speed["blocks 16 × 16", sparsity] < smaller
+        tiles = speed["blocks 4 × 4", sparsity] / speed["csr", sparsity]
+        assert (tiles > 1.1, 0.95 < tiles < 1.05, tiles < 0.7) == (
+            sparsity in (0.5, 0.75),
+            sparsity == 0.875,
+            sparsity > 0.9,
+        )
+        own = {name: value for (name, share), value in speed.items() if share == sparsity}
+        assert ":" in min(own, key=own.get)
+    assert 4.5 < 1 / speed["2:4", 0.5] < 5
+    assert 0.5 < by["2:4", 0.5]["weight_bytes"] / dense["weight_bytes"] < 0.55
+
+
+def test_activations_as_the_page_says():
+    found = {(r["batch"], r["active"], r["contestant"]): r for r in rows("activations")}
+    assert {(r["width"], r["threads"]) for r in found.values()} == {(1000, 1)}
+    for (batch, share, way), row in found.items():
+        seconds, dense = row["median_s"], found[batch, share, "dense"]["median_s"]
+        if way == "csr":
+            assert (seconds < 0.9 * dense) == (batch == 128 and share <= 0.1)
+        if batch == 1 and way == "finding":
+            assert seconds > 0.75 * dense
+        if way == "choosing":
+            assert 0.25 < seconds / dense < 0.5
+
+
+def test_attention_as_the_page_says():
+    found = {(r["contestant"], r["tokens"]): r for r in rows("attention")}
+    about = {(r["features"], r["window"], r["threads"], r["limit_bytes"]) for r in found.values()}
+    assert about == {(64, 64, 1, 3e9)}
+    lengths = sorted({tokens for _, tokens in found})
+    assert lengths == [256 * 2**n for n in range(8)]
+    for tokens in lengths:
+        dense, near, strided = (
+            found[name, tokens] for name in ("dense", "local", "local + strided")
+        )
+        if tokens == lengths[-1]:
+            assert dense["peak_bytes"] is None
+            continue
+        assert (near["median_s"] < dense["median_s"]) == (tokens >= 512)
+        assert near["median_s"] < strided["median_s"] < 4 * near["median_s"]
+        if tokens >= 2048:  # the next, of twice the text
+            longer = {name: found[name, 2 * tokens] for name in ("local", "local + strided")}
+            assert 1.9 < longer["local"]["peak_bytes"] / near["peak_bytes"] < 2.1
+            assert longer["local + strided"]["peak_bytes"] / strided["peak_bytes"] < 2.5
+            if 2 * tokens < lengths[-1]:
+                more = found["dense", 2 * tokens]["peak_bytes"] / dense["peak_bytes"]
+                assert 3.8 < more < 4.1
+    first, last = ((found["dense", n], found["local", n]) for n in (256, 16_384))
+    assert first[0]["peak_bytes"] == pytest.approx(first[1]["peak_bytes"], rel=0.1)
+    assert 1.9 < first[1]["median_s"] / first[0]["median_s"] < 2.1
+    assert 20 < last[0]["median_s"] / last[1]["median_s"] < 25
+    assert 30 < last[0]["peak_bytes"] / last[1]["peak_bytes"] < 40
 
 
 def test_cost_grows_with_connections():
