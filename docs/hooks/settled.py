@@ -50,7 +50,7 @@ def in_short(name: str) -> str:
     found = finding(name)
     return (
         f"*Measured:* [{claim(name).says}](claims.md#{name}) "
-        f"**{_sentence(found.verdict)}** {found.result}\n{{ .measured }}"
+        f"**{_sentence(found.verdict)}** {found.result}"
     )
 
 

@@ -838,3 +838,10 @@ def test_contestants_take_turns_and_their_second_run_counts():
     assert rounds == [4, 8, 12, 16]
     assert read == {"a": [10, 14], "b": [12, 16]}  # the third and the fourth round
     assert turns.range_of([3.0, 1.0, 9.0, 2.0]) == {"median_s": 2.5, "min_s": 1.0, "max_s": 9.0}
+
+
+def test_attention_takes_no_more_memory_than_there_is():
+    done = lexicon("bench", "attention", "--memory", 1_000_000, exit_code=1)
+    assert done.stderr.startswith("lexicon: dense attention needs about 1,000,000.0 GB and ")
+    assert done.stderr.endswith(" would fit\n")
+    assert done.stdout == ""

@@ -328,9 +328,8 @@ def attention(
     features: Annotated[int, typer.Option(min=1, help="Of a query, a key and a value.")] = 64,
     window: Annotated[int, typer.Option(min=1, help="How far to look, to each side.")] = 64,
     memory: Annotated[
-        float | None,
-        typer.Option(min=0.001, metavar="GB", help="What dense may take. [what is free]"),
-    ] = None,
+        float, typer.Option(min=0.001, metavar="GB", help="What dense may take.")
+    ] = 3.0,
     threads: Threads = 1,
     rounds: Rounds = 5,
     plot: Plot = None,
@@ -340,15 +339,15 @@ def attention(
 
     Counted too: the most memory that each allocates.
     """
-    import psutil
-
     from lexicon.terminal.bench.attention import lengths, measure_attention
+    from lexicon.terminal.bench.machine import require_memory
     from lexicon.terminal.screen import console
 
-    limit = round(1e9 * memory) if memory else psutil.virtual_memory().available
+    limit = round(1e9 * memory)
     sizes = sorted(set(tokens or lengths(limit, features)))
     rows = []
-    with _progress(len(sizes)) as advance:
+    with _refusals(), _progress(len(sizes)) as advance:
+        require_memory(limit, "dense attention", lambda free: f"--memory {free // 10**9} would fit")
         for size in sizes:
             rows += measure_attention(
                 size, features=features, window=window, limit=limit, threads=threads, rounds=rounds
