@@ -27,7 +27,7 @@ def interruptible():
     """Have signals end what a test starts, also where the tests were told to ignore them."""
     usual = {signal.SIGINT: signal.default_int_handler}
     if hasattr(signal, "SIGHUP"):
-        usual[signal.SIGHUP] = signal.SIG_DFL
+        usual |= {signal.SIGHUP: signal.SIG_DFL, signal.SIGQUIT: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
     for number, handler in before.items():
