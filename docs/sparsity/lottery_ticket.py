@@ -1,5 +1,5 @@
 """Learning curves of a digit reader and of sparse parts of it; bands reach from the worst of three
-seeds to the best. The ticket reads before it has learnt anything, and stays ahead of the same
+seeds to the best. The ticket reads before it has learned anything, and stays ahead of the same
 positions with other first values and of a shuffled mask.
 
 Two panels, test accuracy in per cent against epochs of training, 0 to 4. With 19 % of the weights
