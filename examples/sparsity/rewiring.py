@@ -8,7 +8,7 @@ from lexicon.sparsity.sparse_from_scratch import sparse_mlp
 from lexicon.training.momentum import Momentum
 from lexicon.training.training_loop import accuracy, train
 
-FRACTION = 0.3  # try 0.0, 1.0: 0 is static twice; 1 moves all of them, and nothing is learnt
+FRACTION = 0.3  # try 0.0, 1.0: 0 is static twice; 1 moves all of them, and nothing is learned
 DENSITY = 0.03  # try 0.2: with connections to spare it hardly matters which ones there are
 SEED = 0  # try 1: other numbers, the same story
 

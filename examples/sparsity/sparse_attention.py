@@ -11,7 +11,7 @@ from lexicon.foundations.linear_layer import Linear
 from lexicon.sparsity.sparse_attention import SparseAttention, blocks, local, strided
 from lexicon.training.momentum import Momentum
 
-WINDOW = 4  # try 8, 12: local reaches the first token, by 2 ways (not learnt yet) or by 10
+WINDOW = 4  # try 8, 12: local reaches the first token, by 2 ways (not learned yet) or by 10
 TOKENS = 16  # try 9, 10: two windows of 4 carry a bit over 8 places, and not over 9
 LONG = 100_000  # try 20_000: a fifth of the tokens takes 1/25 of the one, a fifth of the other
 SEED = 0  # try 1: other bits, the same networks succeed

@@ -231,7 +231,7 @@ def with_noise_features(x: np.ndarray, count: int, *, rng: np.random.Generator) 
 def with_wrong_labels(
     labels: np.ndarray, share: float, *, classes: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Replace a share of the labels by another class: they can only be learnt by heart.
+    """Replace a share of the labels by another class: they can only be learned by heart.
 
     Parameters
     ----------

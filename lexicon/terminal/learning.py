@@ -1,4 +1,4 @@
-"""Says what has been learnt, what can be learnt next, and what comes before what."""
+"""Says what has been learned, what can be learned next, and what comes before what."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -115,14 +115,14 @@ def test_the_counts_are_what_tracemalloc_sees(samples, rng):
     kept = now() - ready
     loss.forward(y, labels)
     network.backward(loss.backward())
-    learnt = now() - ready - y.nbytes
+    learned = now() - ready - y.nbytes
     optimizer.step()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert built == pytest.approx(cost.weight_bytes + cost.index_bytes, rel=0.03)
     assert ready - built == pytest.approx(cost.velocity_bytes, rel=0.03)
     assert kept == pytest.approx(cost.activation_bytes, rel=0.01)
-    assert learnt == pytest.approx(cost.gradient_bytes, rel=0.1)
+    assert learned == pytest.approx(cost.gradient_bytes, rel=0.1)
     # At most one array of the widest layer more, a byte a number, and a chunk of gathered vectors.
     widest = samples * neurons // 3
     assert sum(cost[:5]) < peak < sum(cost[:5]) + 5 * widest + 0.2e6

@@ -290,7 +290,7 @@ def test_pitfalls_of_the_boundary_and_of_the_start():
         (2, 6, lambda epoch: 0.1),  # as it should be: three epochs before, three after
         (4, 9, lambda epoch: 0.1),  # the last cut after the last epoch
         (2, 6, lambda epoch: max(0.1 * (1 - epoch / 6), 1e-9)),  # no rate left by then
-        (0, 0, lambda epoch: 0.1),  # everything before anything was learnt
+        (0, 0, lambda epoch: 0.1),  # everything before anything was learned
         (0, 4, lambda epoch: 0.1),  # bit by bit from the first epoch on
     ]:
         schedule = partial(cubic, start=start, end=end, final=0.95)

@@ -285,7 +285,7 @@ def test_a_score_of_zero_is_no_mask(rng):
 
 def steps_to_learn(patterns, *, limit, seed):
     """Train the last of some random bits to name the first one, as the example does."""
-    # Set beforehand: learnt is nine right answers of ten in 20 steps, 320 answers; a network that
+    # Set beforehand: learned is nine right answers of ten in 20 steps, 320 answers; a network that
     # guesses would be fourteen standard deviations above one half.
     rng, layers, loss, right = np.random.default_rng(seed), [], CrossEntropy(), []
     tokens = patterns[0].shape[0]

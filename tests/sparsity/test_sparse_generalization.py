@@ -220,8 +220,8 @@ class Runs:
                 key = name if name in ("dense", "decay", "narrow") else (name, value)
                 self.found.setdefault(key, []).append(generalization(network, (x, y), test))
                 if wrong:
-                    learnt = accuracy(network, x[y != truth], y[y != truth])
-                    self.by_heart.setdefault(key, []).append(learnt)
+                    learned = accuracy(network, x[y != truth], y[y != truth])
+                    self.by_heart.setdefault(key, []).append(learned)
 
     def test(self, name):
         return np.array([each.test for each in self.found[name]])
@@ -280,10 +280,10 @@ def test_claim_with_wrong_labels_it_holds_where_there_are_enough_right_ones():
     assert gains(runs.gain(("random", 0.8)))
     assert runs.gain(("pruned", 0.8)).mean > 0.01  # and not always beyond chance
     assert runs.gain("decay").mean > max(runs.gain(name).mean for name in sparse) - 0.01
-    learnt = {name: np.mean(each) for name, each in runs.by_heart.items()}
-    assert learnt["random", 0.8] < learnt["pruned", 0.8] < learnt["dense"]
-    assert learnt["dense"] > 0.4
-    assert learnt["random", 0.8] < learnt["dense"] / 2
+    learned = {name: np.mean(each) for name, each in runs.by_heart.items()}
+    assert learned["random", 0.8] < learned["pruned", 0.8] < learned["dense"]
+    assert learned["dense"] > 0.4
+    assert learned["random", 0.8] < learned["dense"] / 2
     few = Runs(sparse, 200, seeds=3, **plan)
     assert not any(gains(few.gain(name)) for name in sparse)
 

@@ -44,7 +44,9 @@ CLAIMS: dict[str, list[str]] = {
         "balance",
         "winners",
         "masked_updates",
+        "early_compute",
         "rewiring",
+        "overfitting",
         "interpretability",
         "size",
         "speed",
@@ -57,6 +59,10 @@ CLAIMS: dict[str, list[str]] = {
         "capacity",
     ],
     "What was published": [
+        "set_fashion",
+        "lenet_pruning",
+        "lottery",
+        "deep_compression",
         "rigl_flops",
     ],
 }

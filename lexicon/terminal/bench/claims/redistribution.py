@@ -1,18 +1,18 @@
-"""Pruning redistributes what was learnt over the remaining weights.
+"""Pruning redistributes what was learned over the remaining weights.
 
 A dense network (784-300-100-10 on 20,000 samples of Fashion-MNIST, 64-64-10 on the digits) is
 trained, and the 90 % of its weights with the smallest magnitude are removed, all layers ranked
 together. Pruning alone moves no weight. So everything is read at once and after the further
 training that usually follows, a quarter as many epochs. Two controls train as long: a twin that is
-not pruned, and the weights that remain with their first values instead of what they had learnt. The
-latter are trained once more in full, as the dense network was; that decides nothing.
+not pruned, and the weights that remain with their first values instead of what they had learned.
+The latter are trained once more in full, as the dense network was; that decides nothing.
 What the first hidden layer sums up before its ReLU is compared with the sums before pruning, as the
 share of the squared difference that is gone again; the values that fit the old sums best show how
 much the same connections could bring back. Five seeds.
 
 Four signs are looked for on each data set, in means over seeds. The task: more than half of the
 lost accuracy is back. The movers: the remaining weights go more than twice as far as the same
-weights of the twin. What was learnt: first values end more than 1 point lower. The work: more than
+weights of the twin. What was learned: first values end more than 1 point lower. The work: more than
 half of what the sums lost is back. The claim holds with all four on both data sets. It holds only
 for the task and not for the sums where the first three are found, on both data sets or on the one
 that is named. Otherwise it does not hold.
