@@ -29,6 +29,7 @@ print(K, NAME)
 
 @pytest.fixture
 def entry(tmp_path, monkeypatch):
+    entries()  # the real ones are read before the folder changes
     monkeypatch.setattr(catalog, "_PACKAGE", tmp_path / "lexicon")
     monkeypatch.setattr(catalog, "_ROOT", tmp_path)
     thing = Entry("sparsity", "thing")

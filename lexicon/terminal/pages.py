@@ -169,7 +169,8 @@ def _without_formulas_and_links(text: str, width: int) -> str:
         return textwrap.indent(fenced("text", display(tex, width - len(margin))), margin)
 
     def within(match: re.Match[str]) -> str:
-        return re.sub(r"([\\_*\[\]<>^~|])", r"\\\1", inline(match[1]))
+        # The first sign may stand first in a line, where a minus would begin a list.
+        return re.sub(r"(^[-+#=]|[\\_*\[\]<>^~|])", r"\\\1", inline(match[1]))
 
     text = re.sub(r"^( *)\$\$\n(.+?)\n\1\$\$$", block, text, flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"(?<!\\)\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)", within, text)

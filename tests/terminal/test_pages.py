@@ -46,6 +46,7 @@ def test_links_pictures_and_formulas_become_words():
 
 def test_signs_of_a_formula_are_not_markup():
     assert plain_markdown("$W_{2,ij}$ and $a * b$") == r"W\_(2,ij) and a\*b"
+    assert plain_markdown("the part\n$-x - y$ of it") == "the part\n\\-x - y of it"
     assert plain_text("**No** `W` $W_{2,ij}$ [mask](mask.md)") == "No W W_(2,ij) mask"
 
 
