@@ -123,12 +123,16 @@ def test_page_has_all_sections_in_order(entry):
 
 @each_entry
 def test_numbered_steps_count_on(entry):
-    """A paragraph or a formula between two steps, if it is not indented, makes the second a 1."""
+    """A paragraph or a formula between two steps, if it is not indented, makes the second a 1.
+
+    Right behind an indented one, without a free line, a step becomes a part of it.
+    """
     follows, before = 1, ""
     for line in prose(entry).splitlines():
         step = re.match(r"(\d+)\. ", line)
         if step and (follows > 1 or not before):
             assert int(step[1]) == follows, line
+            assert not before.startswith("    "), line
             follows += 1
         elif line and not line.startswith(" "):
             follows = 1

@@ -2,11 +2,18 @@
 
 ENTRIES = [
     "neuron",
+    "weights_and_bias",
     "activation",
     "linear_layer",
+    "chain_rule",
     "forward_pass",
     "softmax",
+    "regression_loss",
     "cross_entropy",
     "backpropagation",
     "gradient_check",
+    "computational_graph",
+    "embedding",
+    "parameter_count",
+    "universal_approximation",
 ]

@@ -15,6 +15,7 @@ Goodfellow, I., Bengio, Y., Courville, A. (2016). Deep Learning, sections 6.4 an
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "Layer",
     "Sequential",
     "Signals",
+    "evaluating",
     "named_layers",
     "trace_inputs",
     "trace_shapes",
@@ -34,7 +36,9 @@ class Layer(Protocol):
     """What every differentiable part of a network can do.
 
     `forward` never changes its input and keeps what `backward` needs. `backward` is called at
-    most once for each `forward`. Optimisers update the arrays in `params` in place.
+    most once for each `forward`. Optimisers update the arrays in `params` in place. A layer that
+    computes something else in training than in use also has an attribute `training`, True at
+    first: see `evaluating`.
     """
 
     @property
@@ -275,3 +279,31 @@ def named_layers(network: Sequential) -> Iterator[tuple[str, Layer]]:
             yield from ((f"{i}.{name}", inner) for name, inner in named_layers(layer))
         else:
             yield str(i), layer
+
+
+@contextmanager
+def evaluating(network: Layer) -> Iterator[None]:
+    """Let every layer compute what it computes in use, until the block ends.
+
+    Parameters
+    ----------
+    network : Layer
+        One layer or a `Sequential`. Inside the block the attribute `training` of each layer that
+        has one is False; after it, also after an error, what it was before.
+
+    Yields
+    ------
+    None
+        Nothing: the network itself is changed.
+    """
+    layers = [network]
+    if isinstance(network, Sequential):
+        layers = [layer for _, layer in named_layers(network)]
+    before = [(layer, layer.training) for layer in layers if hasattr(layer, "training")]
+    for layer, _ in before:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer, training in before:
+            layer.training = training

@@ -26,7 +26,7 @@ import numpy as np
 
 from lexicon.foundations.forward_pass import Layer
 from lexicon.sparsity.l1_regularization import ProximalL1, soft_threshold
-from lexicon.training.stochastic_gradient_descent import Optimizer
+from lexicon.training.gradient_descent import Optimizer
 
 __all__ = ["ProximalGroupLasso", "group_soft_threshold"]
 

@@ -28,8 +28,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lexicon.foundations.forward_pass import Layer
+from lexicon.training.gradient_descent import Optimizer
 from lexicon.training.momentum import Momentum
-from lexicon.training.stochastic_gradient_descent import Optimizer
 
 __all__ = ["ProximalL1", "SubgradientL1", "soft_threshold"]
 

@@ -30,7 +30,7 @@ import numpy as np
 from lexicon.foundations.forward_pass import Sequential, named_layers
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.mask import kept
-from lexicon.training.stochastic_gradient_descent import Optimizer
+from lexicon.training.gradient_descent import Optimizer
 
 __all__ = ["cosine", "cubic", "geometric", "linear", "one_shot", "prune_further", "share_to_prune"]
 

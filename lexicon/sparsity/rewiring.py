@@ -27,7 +27,7 @@ from lexicon.foundations.forward_pass import Sequential, named_layers
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.erdos_renyi import sample_positions
 from lexicon.sparsity.mask import top_k
-from lexicon.training.stochastic_gradient_descent import Optimizer
+from lexicon.training.gradient_descent import Optimizer
 
 __all__ = ["exchange", "movable", "random_growth", "rewire", "rewire_network"]
 

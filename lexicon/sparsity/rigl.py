@@ -30,7 +30,7 @@ from lexicon.foundations.forward_pass import Sequential, named_layers, trace_sig
 from lexicon.sparsity.csr_layer import CSRLinear
 from lexicon.sparsity.mask import top_k
 from lexicon.sparsity.rewiring import exchange, movable
-from lexicon.training.stochastic_gradient_descent import Optimizer
+from lexicon.training.gradient_descent import Optimizer
 
 __all__ = ["cosine_fraction", "gradient_growth", "rewire_by_gradient", "rigl_flops"]
 

@@ -32,7 +32,8 @@ from lexicon.foundations.activation import Activation, relu
 from lexicon.foundations.forward_pass import Sequential
 from lexicon.foundations.linear_layer import Linear
 from lexicon.sparsity.k_wta import KWinnersTakeAll
-from lexicon.training.stochastic_gradient_descent import Optimizer, minibatches
+from lexicon.training.gradient_descent import Optimizer
+from lexicon.training.stochastic_gradient_descent import minibatches
 
 __all__ = ["SparseAutoencoder", "matched_cosines", "train_autoencoder"]
 

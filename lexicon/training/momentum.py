@@ -26,7 +26,7 @@ import numpy as np
 from lexicon.foundations.forward_pass import Layer
 from lexicon.training.stochastic_gradient_descent import StochasticGradientDescent
 
-__all__ = ["Momentum"]
+__all__ = ["Momentum", "carry"]
 
 
 class Momentum(StochasticGradientDescent):
@@ -78,8 +78,9 @@ class Momentum(StochasticGradientDescent):
         Raises
         ------
         RuntimeError
-            If no backward came before, a gradient is not shaped like its parameter, or a
-            parameter changed its size and `follow` was not told; nothing is changed then.
+            If no backward came before, a gradient is not shaped like its parameter or is sparse
+            (a velocity moves every row, so nothing would be saved), or a parameter changed its
+            size and `follow` was not told; nothing is changed then.
         """
         params, grads = self._checked()
         for name, theta in params.items():
@@ -111,16 +112,38 @@ class Momentum(StochasticGradientDescent):
             If `name` is unknown or not a vector, or if `source` is not a vector of integers or
             points outside of it; nothing is changed then.
         """
-        if name not in self.velocity or self.velocity[name].ndim != 1:
-            raise ValueError(f"name must be one of the vectors in velocity, got {name!r}")
-        old = self.velocity[name]
-        if source.ndim != 1 or not np.issubdtype(source.dtype, np.integer):
-            raise ValueError(f"source must be a vector of integers, got {source!r}")
-        if len(source) and not (source.min() >= -1 and source.max() < len(old)):
-            raise ValueError(f"source must hold -1 or positions below {len(old)}")
-        # -1 reads the last place, which is the zero that was put there for it.
-        moved = np.append(old, old.dtype.type(0))[source]
-        if len(moved) == len(old):
-            old[:] = moved
-        else:
-            self.velocity[name] = moved
+        carry(self.velocity, name, source)
+
+
+def carry(kept: dict[str, np.ndarray], name: str, source: np.ndarray) -> None:
+    """Move what an optimiser keeps for a vector of parameters to its new positions.
+
+    Parameters
+    ----------
+    kept : dict of str to ndarray
+        One number per parameter, such as a velocity; ``kept[name]`` is changed, and 0 where a
+        position is new.
+    name : str
+        The parameter.
+    source : ndarray of int, shape (new size,)
+        For every new position the old one that it continues, or -1.
+
+    Raises
+    ------
+    ValueError
+        If `name` is unknown or not a vector, or if `source` is not a vector of integers or
+        points outside of it; nothing is changed then.
+    """
+    if name not in kept or kept[name].ndim != 1:
+        raise ValueError(f"name must be one of the vectors that are kept, got {name!r}")
+    old = kept[name]
+    if source.ndim != 1 or not np.issubdtype(source.dtype, np.integer):
+        raise ValueError(f"source must be a vector of integers, got {source!r}")
+    if len(source) and not (source.min() >= -1 and source.max() < len(old)):
+        raise ValueError(f"source must hold -1 or positions below {len(old)}")
+    # -1 reads the last place, which is the zero that was put there for it.
+    moved = np.append(old, old.dtype.type(0))[source]
+    if len(moved) == len(old):
+        old[:] = moved
+    else:
+        kept[name] = moved

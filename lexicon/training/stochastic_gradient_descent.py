@@ -17,37 +17,19 @@ Bottou, L. (2010). Large-scale machine learning with stochastic gradient descent
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 
-from lexicon.foundations.forward_pass import Layer
+from lexicon.training.gradient_descent import GradientDescent
 
-__all__ = ["Optimizer", "StochasticGradientDescent", "minibatches"]
-
-
-class Optimizer(Protocol):
-    """What every optimiser can do; it holds the network whose parameters it updates."""
-
-    learning_rate: float
-
-    def step(self) -> None:
-        """Take one step with the gradients of the last backward."""
-
-    def follow(self, name: str, source: np.ndarray) -> None:
-        """Carry what is kept for a parameter's old positions to its new ones.
-
-        Parameters
-        ----------
-        name : str
-            The parameter, as in the network's `params`.
-        source : ndarray of int, shape (new size,)
-            For every new position the old one that it continues, or -1.
-        """
+__all__ = ["StochasticGradientDescent", "minibatches"]
 
 
-class StochasticGradientDescent:
+class StochasticGradientDescent(GradientDescent):
     """Update a network's parameters in place: ``θ ← θ - η (g + λθ)``.
+
+    The step is that of gradient descent; what makes it stochastic is whose gradient `backward`
+    left: that of a minibatch.
 
     Parameters
     ----------
@@ -63,53 +45,6 @@ class StochasticGradientDescent:
     ValueError
         If `learning_rate` or `weight_decay` is out of range.
     """
-
-    def __init__(self, network: Layer, *, learning_rate: float, weight_decay: float = 0.0) -> None:
-        if not 0 < learning_rate < np.inf:
-            raise ValueError(f"learning_rate must be above 0 and finite, got {learning_rate}")
-        if not 0 <= weight_decay < np.inf:
-            raise ValueError(f"weight_decay must be 0 or above and finite, got {weight_decay}")
-        self.network = network
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-
-    def step(self) -> None:
-        """Take one step with the gradients of the last backward.
-
-        Raises
-        ------
-        RuntimeError
-            If no backward came before, or a gradient is not shaped like its parameter; nothing
-            is changed then.
-        """
-        params, grads = self._checked()
-        for name, theta in params.items():
-            gradient = grads[name]
-            if self.weight_decay and name.endswith("weight"):
-                gradient = gradient + self.weight_decay * theta
-            theta -= self.learning_rate * gradient
-
-    def _checked(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        params, grads = self.network.params, self.network.grads
-        if params.keys() != grads.keys():
-            raise RuntimeError("step needs the gradients of a backward of the whole network")
-        for name, theta in params.items():
-            if np.shape(grads[name]) != theta.shape:  # one number would broadcast in silence
-                raise RuntimeError(
-                    f"the gradient of {name} must be {theta.shape}, got {np.shape(grads[name])}"
-                )
-        return params, grads
-
-    def follow(self, name: str, source: np.ndarray) -> None:
-        """Accept that a parameter's positions moved: plain descent keeps nothing per position.
-
-        Parameters
-        ----------
-        name : str
-            The parameter, as in ``network.params``.
-        source : ndarray of int, shape (new size,)
-            For every new position the old one that it continues, or -1.
-        """
 
 
 def minibatches(

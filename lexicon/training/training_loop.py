@@ -8,7 +8,7 @@ illness early, the norm of the gradient and the ratio of update to weight:
     update ratio = ‖Δθ‖ / ‖θ‖, the share of the weights that one step replaces
 
 A rule of thumb wants that share near 1e-3; compare it between runs rather than with the rule.
-Schedules, early stopping and rewiring hook in after each epoch.
+A schedule sets the rate before every step; rewiring and early stopping hook in after an epoch.
 
 References
 ----------
@@ -23,10 +23,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import issparse
 
 from lexicon.foundations.cross_entropy import CrossEntropy
-from lexicon.foundations.forward_pass import Layer
-from lexicon.training.stochastic_gradient_descent import Optimizer, minibatches
+from lexicon.foundations.forward_pass import Layer, evaluating
+from lexicon.training.gradient_descent import Optimizer
+from lexicon.training.stochastic_gradient_descent import minibatches
 
 __all__ = ["Epoch", "accuracy", "train"]
 
@@ -41,6 +43,8 @@ class Epoch:
         Mean training loss over the epoch's samples, measured while the weights moved.
     validation : float or None
         Accuracy on the validation set after the epoch, where one was given.
+    validation_loss : float or None
+        Mean loss on it.
     gradient_norm : float
         Norm of all gradients together, at the epoch's last batch.
     update_ratio : float
@@ -50,12 +54,13 @@ class Epoch:
 
     loss: float
     validation: float | None
+    validation_loss: float | None
     gradient_norm: float
     update_ratio: float
 
 
 def accuracy(network: Layer, x: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of samples whose largest logit is the true class.
+    """Return the share of samples whose largest logit is the true class, in use, not in training.
 
     Parameters
     ----------
@@ -80,7 +85,8 @@ def accuracy(network: Layer, x: np.ndarray, labels: np.ndarray) -> float:
     """
     if labels.shape != (len(x),):
         raise ValueError(f"labels must be ({len(x)},), got {labels.shape}")
-    logits = network.forward(x)
+    with evaluating(network):
+        logits = network.forward(x)
     if np.isnan(logits).any():
         raise FloatingPointError("the network returned NaN: no class is the largest")
     return float((logits.argmax(axis=1) == labels).mean())
@@ -96,7 +102,9 @@ def train(
     batch_size: int,
     rng: np.random.Generator,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
+    schedule: Callable[[int], float] | None = None,
     after_epoch: Callable[[int], None] | None = None,
+    stop: Callable[[list[Epoch]], bool] | None = None,
 ) -> list[Epoch]:
     """Train a classifier with cross-entropy.
 
@@ -118,8 +126,14 @@ def train(
         Shuffles.
     validation : tuple of ndarray, optional
         Samples and labels that are only looked at.
+    schedule : callable, optional
+        Takes how many steps were taken, from 0 on and over all epochs; returns the learning rate
+        of the next one. Without it the optimiser keeps its own.
     after_epoch : callable, optional
-        Called with the number of epochs done: the place for a schedule or a rewiring.
+        Called with the number of epochs done: the place for a rewiring or for showing progress.
+    stop : callable, optional
+        Takes the history so far, once an epoch is in it and before `after_epoch` changes anything;
+        training ends with that epoch if it returns True.
 
     Returns
     -------
@@ -133,7 +147,8 @@ def train(
     ValueError
         If `epochs` or `batch_size` is out of range, samples are not finite, there are none or
         they have another shape, or labels do not fit their samples or the logits. In both cases
-        no parameter is changed.
+        no parameter is changed, unless a layer refuses only a later batch, such as one of a
+        single sample.
     FloatingPointError
         If the logits or the weights are no longer finite: training has diverged.
     """
@@ -162,7 +177,8 @@ def train(
     highest = every.max(initial=0)
     lowest = every.min(initial=highest)
     criterion = CrossEntropy()
-    history = []
+    history: list[Epoch] = []
+    step = 0
     for epoch in range(1, epochs + 1):
         total = 0.0
         batches = list(minibatches(len(x), batch_size, rng=rng))
@@ -179,24 +195,41 @@ def train(
             network.backward(criterion.backward())
             if batch is batches[-1]:
                 before = {name: theta.copy() for name, theta in network.params.items()}
+            if schedule:
+                optimizer.learning_rate = schedule(step)
             optimizer.step()
+            step += 1
         weight_norm = _norm(before)
         update_norm = _norm({name: theta - before[name] for name, theta in network.params.items()})
         if not np.isfinite(update_norm):
             raise FloatingPointError(f"training diverged in epoch {epoch}: weights not finite")
+        right, apart_loss = None, None
+        if validation:
+            with evaluating(network):
+                logits = network.forward(apart)
+            if not np.isfinite(logits).all():
+                raise FloatingPointError(f"training diverged in epoch {epoch}: logits not finite")
+            right = float((logits.argmax(axis=1) == answers).mean())
+            apart_loss = criterion.forward(logits, answers)
         history.append(
             Epoch(
                 loss=total / len(x),
-                validation=accuracy(network, *validation) if validation else None,
+                validation=right,
+                validation_loss=apart_loss,
                 gradient_norm=_norm(network.grads),
                 update_ratio=update_norm / weight_norm if weight_norm else np.inf,
             )
         )
+        enough = stop is not None and stop(history)
         if after_epoch:
             after_epoch(epoch)
+        if enough:
+            break
     return history
 
 
 def _norm(arrays: dict[str, np.ndarray]) -> float:
+    # What a sparse gradient does not store is 0 and adds nothing.
+    stored = [a.data if issparse(a) else a for a in arrays.values()]
     # In float64: the square of a float32 overflows at 2e19 and vanishes at 4e-23.
-    return float(np.sqrt(sum(np.square(a, dtype=np.float64).sum() for a in arrays.values())))
+    return float(np.sqrt(sum(np.square(a, dtype=np.float64).sum() for a in stored)))

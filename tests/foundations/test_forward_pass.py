@@ -1,3 +1,4 @@
+import contextlib
 import tracemalloc
 import warnings
 
@@ -14,6 +15,7 @@ from lexicon.foundations.forward_pass import (
     Layer,
     Sequential,
     Signals,
+    evaluating,
     named_layers,
     trace_inputs,
     trace_shapes,
@@ -256,6 +258,28 @@ def test_what_the_layers_keep_is_as_many_numbers_as_they_were_given():
         tracemalloc.stop()
         # The first layer's 64 are the caller's x; the activation and the last layer keep 32 each.
         assert kept == pytest.approx(1000 * 32 * (bytes_a_number + 4), rel=0.05)
+
+
+class Switched(Linear):
+    """A layer that works otherwise in use; what it computes does not matter here."""
+
+    training = True
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_evaluating_switches_every_layer_that_can_be_and_gives_back_what_was(before):
+    deep, shallow, plain = Switched(np.eye(2)), Switched(np.eye(2)), Linear(np.eye(2))
+    deep.training = before
+    network = Sequential([Sequential([deep, Activation(tanh)]), plain, shallow])
+    with evaluating(network):
+        assert not deep.training
+        assert not shallow.training
+        assert not hasattr(plain, "training")
+    assert deep.training is before
+    assert shallow.training is True
+    with contextlib.suppress(ZeroDivisionError), evaluating(deep):
+        raise ZeroDivisionError
+    assert deep.training is before
 
 
 def test_pitfall_an_activation_applied_twice():

@@ -65,7 +65,7 @@ def test_a_path_is_drawn_as_a_tree():
     tree = path_tree(find("rewiring"), leave_out=lambda _: False)
     assert [branch.lines + branch.entry.slug for branch in tree] == [
         "┌─ forward_pass",
-        "├─ stochastic_gradient_descent",
+        "├─ gradient_descent",
         "│  ┌─ linear_layer",
         "├─ mask",
         "│  ┌─ sampled_gradient",
@@ -74,7 +74,7 @@ def test_a_path_is_drawn_as_a_tree():
         "rewiring",
     ]
     also = {branch.entry.slug: [e.slug for e in branch.also_needs] for branch in tree}
-    assert also["stochastic_gradient_descent"] == ["forward_pass"]
+    assert also["gradient_descent"] == ["forward_pass"]
     assert also["csr_layer"] == ["linear_layer"]
     assert also["rewiring"] == []
 
@@ -89,7 +89,7 @@ def test_what_is_left_out_hands_on_what_it_needs():
     tree = path_tree(find("rewiring"), leave_out=left_out.__contains__)
     assert [branch.entry.slug for branch in tree] == [
         "forward_pass",
-        "stochastic_gradient_descent",
+        "gradient_descent",
         "linear_layer",
         "sampled_gradient",
         "erdos_renyi",

@@ -16,7 +16,7 @@ from lexicon.foundations.cross_entropy import CrossEntropy
 from lexicon.foundations.forward_pass import Sequential
 from lexicon.foundations.linear_layer import Linear
 from lexicon.sparsity.csr_layer import CSRLinear
-from lexicon.training.momentum import Momentum
+from lexicon.training.momentum import Momentum, carry
 from lexicon.training.stochastic_gradient_descent import StochasticGradientDescent
 from lexicon.training.training_loop import train
 
@@ -407,6 +407,18 @@ def test_a_gradient_of_another_shape_changes_nothing():
     np.testing.assert_array_equal(optimizer.velocity["a"], [0, 0])
 
 
+def test_a_sparse_gradient_is_refused_and_changes_nothing():
+    # Every row moves by its velocity, those without a gradient too: nothing would be saved.
+    params = {"a": np.ones(2), "weight": np.ones((3, 2))}
+    grads = {"a": np.ones(2), "weight": csr_array(np.array([[0, 0], [1.0, 1.0], [0, 0]]))}
+    optimizer = Momentum(SimpleNamespace(params=params, grads=grads), learning_rate=0.1)
+    with pytest.raises(RuntimeError, match="weight must be dense for Momentum, got a csr_array"):
+        optimizer.step()
+    np.testing.assert_array_equal(params["a"], [1, 1])
+    np.testing.assert_array_equal(params["weight"], np.ones((3, 2)))
+    np.testing.assert_array_equal(optimizer.velocity["a"], [0, 0])
+
+
 def test_a_stale_velocity_of_another_size_changes_nothing():
     model = SimpleNamespace(params={"a": np.ones(2), "b": np.ones(2)}, grads={})
     optimizer = Momentum(model, learning_rate=0.1)
@@ -421,12 +433,23 @@ def test_a_stale_velocity_of_another_size_changes_nothing():
     np.testing.assert_array_equal(model.params["b"], [0.9, 0.9, 0.9])
 
 
+def test_carry_moves_vectors_in_place_and_rebinds_only_where_sizes_change():
+    kept = {"same": np.array([1.0, 2.0, 3.0]), "other": np.array([1.0, 2.0], np.float32)}
+    array = kept["same"]
+    carry(kept, "same", np.array([2, -1, 0]))
+    assert kept["same"] is array
+    np.testing.assert_array_equal(array, [3, 0, 1])
+    carry(kept, "other", np.array([1, -1, 0]))
+    np.testing.assert_array_equal(kept["other"], np.array([2, 0, 1], np.float32))
+    assert kept["other"].dtype == np.float32
+
+
 def test_bad_follow_changes_nothing():
     model = SimpleNamespace(params={"flat": np.ones(3), "square": np.ones((2, 2))}, grads={})
     optimizer = Momentum(model, learning_rate=0.1)
     optimizer.velocity["flat"][:] = [1, 2, 3]
     for name in ("square", "unknown"):
-        with pytest.raises(ValueError, match="name must be one of the vectors in velocity, got"):
+        with pytest.raises(ValueError, match="name must be one of the vectors that are kept, got"):
             optimizer.follow(name, np.array([0]))
     for source in (np.array([0, 3]), np.array([-2, 0])):
         with pytest.raises(ValueError, match="source must hold -1 or positions below 3"):

@@ -336,32 +336,6 @@ def test_bad_weight_decay(bad):
         StochasticGradientDescent(one_parameter(1.0), learning_rate=0.1, weight_decay=bad)
 
 
-def test_a_step_without_all_gradients_changes_nothing(rng):
-    network = two_layers(rng)
-    kept = {name: theta.copy() for name, theta in network.params.items()}
-    optimizer = StochasticGradientDescent(network, learning_rate=0.1)
-    with pytest.raises(RuntimeError, match="gradients of a backward of the whole network"):
-        optimizer.step()
-    first = network.layers[0]
-    first.forward(np.ones((1, 3)))
-    first.backward(np.ones((1, 4)))  # a part of the network only
-    with pytest.raises(RuntimeError, match="gradients of a backward of the whole network"):
-        optimizer.step()
-    for name, theta in network.params.items():
-        np.testing.assert_array_equal(theta, kept[name])
-
-
-def test_a_gradient_of_another_shape_changes_nothing():
-    # A bias whose gradient was summed over both axes would broadcast, and every output move alike.
-    params = {"weight": np.ones((3, 2)), "bias": np.ones(3)}
-    for wrong in (np.float64(1.0), np.ones(1), np.ones((1, 3)), np.ones(2)):
-        network = SimpleNamespace(params=params, grads={"weight": np.ones((3, 2)), "bias": wrong})
-        with pytest.raises(RuntimeError, match=r"the gradient of bias must be \(3,\), got \("):
-            StochasticGradientDescent(network, learning_rate=0.1).step()
-        np.testing.assert_array_equal(params["weight"], np.ones((3, 2)))
-        np.testing.assert_array_equal(params["bias"], np.ones(3))
-
-
 def test_bad_batches_are_refused_at_once_and_draw_nothing(rng):
     state = rng.bit_generator.state
     with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):

@@ -13,6 +13,7 @@ from lexicon.architectures.mlp import mlp
 from lexicon.data import load_digits, stratified_split
 from lexicon.foundations.activation import Activation, tanh
 from lexicon.foundations.cross_entropy import CrossEntropy
+from lexicon.foundations.embedding import Embedding
 from lexicon.foundations.forward_pass import Sequential
 from lexicon.foundations.linear_layer import Linear
 from lexicon.sparsity.csr_layer import CSRLinear
@@ -143,6 +144,19 @@ def test_norms_survive_the_ends_of_float32(size):
     assert epoch.update_ratio == pytest.approx(1, rel=1e-6)
 
 
+def test_the_norm_of_a_sparse_gradient_is_that_of_a_dense_one():
+    table = np.random.default_rng(0).standard_normal((50, 3))
+    ids, labels = np.array([4, 7, 4, 40]), np.array([0, 2, 1, 0])
+    norms = []
+    for sparse in (False, True):
+        network = Sequential([Embedding(table, sparse=sparse), Linear(np.eye(3))])
+        settings = {"epochs": 2, "batch_size": 4, "rng": np.random.default_rng(0)}
+        history = train(network, descent(network), ids, labels, **settings)
+        norms.append([epoch.gradient_norm for epoch in history])
+    assert norms[0] == pytest.approx(norms[1], rel=1e-12)
+    assert norms[0][0] > 0
+
+
 def test_plain_descent_updates_by_rate_times_gradient(rng):
     x, labels = blobs(rng)
     network = Linear(rng.standard_normal((3, 4)))
@@ -227,6 +241,120 @@ def test_validation_is_measured_after_the_epoch_and_before_the_hook(rng):
     assert [epoch.validation for epoch in history] == measured
     assert [epoch.loss for epoch in history] == pytest.approx([np.log(3)] * 3, rel=1e-12)
     assert accuracy(network, x, labels) == pytest.approx(7 / 20)  # zeros: all answers are 0
+
+
+def test_validation_loss_is_the_mean_over_all_validation_samples(rng):
+    apart, answers = blobs(rng, 7)
+    network = Linear(rng.standard_normal((3, 4)))
+    history = train(
+        network,
+        descent(network),
+        *blobs(rng),
+        epochs=2,
+        batch_size=5,
+        rng=rng,
+        validation=(apart, answers),
+    )
+    z = network.forward(apart)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    by_hand = -log_p[np.arange(7), answers].mean()
+    assert history[-1].validation_loss == pytest.approx(by_hand, rel=1e-12)
+    assert history[0].validation_loss != history[1].validation_loss
+
+
+def test_a_schedule_sets_the_rate_of_every_step_from_0_on(rng):
+    x, labels = blobs(rng)
+    rates, network = [], Linear(np.zeros((3, 4)))
+    optimizer = descent(network)
+    take = optimizer.step
+
+    def step():
+        rates.append(optimizer.learning_rate)
+        take()
+
+    optimizer.step = step
+    train(
+        network,
+        optimizer,
+        x,
+        labels,
+        epochs=2,
+        batch_size=8,  # three steps an epoch
+        rng=rng,
+        schedule=lambda t: 1 / (1 + t),
+    )
+    assert rates == [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6]
+
+
+def test_stop_sees_the_history_before_the_hook_and_ends_training_with_its_epoch(rng):
+    calls = []
+
+    def stop(history):
+        calls.append(("stop", len(history), history[-1].validation_loss))
+        return len(history) == 3
+
+    network = Linear(np.zeros((3, 4)))
+    history = train(
+        network,
+        descent(network),
+        *blobs(rng),
+        epochs=10,
+        batch_size=20,
+        rng=rng,
+        validation=blobs(rng, 5),
+        stop=stop,
+        after_epoch=lambda epoch: calls.append(("hook", epoch)),
+    )
+    assert len(history) == 3
+    expected = []
+    for i, epoch in enumerate(history, start=1):
+        expected += [("stop", i, epoch.validation_loss), ("hook", i)]
+    assert calls == expected
+
+
+def test_what_is_measured_is_the_network_in_use(rng):
+    x, labels = blobs(rng)
+    modes = []
+
+    class Noted(Linear):
+        training = True
+
+        def forward(self, x):
+            modes.append(self.training)
+            return super().forward(x)
+
+    network = Noted(np.zeros((3, 4)))
+    train(
+        network,
+        descent(network),
+        x,
+        labels,
+        epochs=1,
+        batch_size=10,
+        rng=rng,
+        validation=(x, labels),
+    )
+    assert modes == [True, True, False]
+    accuracy(network, x, labels)
+    assert modes[3:] == [False]
+    assert network.training
+
+
+def test_a_validation_set_that_makes_no_finite_logits_is_divergence():
+    network = Linear(np.full((2, 1), 1e-300))
+    apart = np.array([[1e300]]), np.array([0])
+    network.params["weight"] *= 1e10
+    with np.errstate(over="ignore"), pytest.raises(FloatingPointError, match="diverged"):
+        train(
+            network,
+            descent(network, 1e200),
+            np.array([[1e-100], [2e-100]]),
+            np.array([0, 1]),
+            epochs=1,
+            batch_size=2,
+            rng=np.random.default_rng(0),
+            validation=apart,
+        )
 
 
 def test_the_hook_may_rewire_a_sparse_layer(rng):

@@ -128,10 +128,11 @@ def judge(rows: Rows) -> Finding:
         return f"{fmean(points(kind, place, 0)):.2f} and {fmean(points(kind, place, 1)):.2f} %"
 
     result = (
-        f"Early and late the dense network errs {said('tickets', 0)}, the ticket of "
-        f"{table[middle][0]} % of its weights {said('tickets', middle)}, the same positions with "
-        f"other first values {said('controls', 0)}. At {table[end][0]} % it is "
-        f"{said('tickets', end)} for the ticket, {said('controls', 1)} for other values."
+        "After the first epoch and after the last the dense network errs "
+        f"{said('tickets', 0)}, the ticket of {table[middle][0]} % of its weights "
+        f"{said('tickets', middle)}, the same positions with other first values "
+        f"{said('controls', 0)}. At {table[end][0]} % it is {said('tickets', end)} for the ticket, "
+        f"{said('controls', 1)} for other values."
     )
     headings = ("left, %", "early, %", "late, %", "other early, %", "other late, %", "published")
     return Finding(verdict, result, headings, table)

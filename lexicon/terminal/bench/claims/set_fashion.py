@@ -83,7 +83,7 @@ def measure(cell: dict[str, Any]) -> dict[str, Any]:
     """Train one network; read its test accuracy after every epoch."""
     rng = np.random.default_rng(cell["seed"])
     x, labels, x_test, labels_test = _same_samples(*cell["samples"])
-    network, dropouts = _network(cell, rng)
+    network = _network(cell, rng)
     optimizer = Momentum(network, learning_rate=cell["learning_rate"], beta=0.9)
     wanted = np.eye(cell["sizes"][-1], dtype=x.dtype)[labels]
     reads = []
@@ -95,11 +95,7 @@ def measure(cell: dict[str, Any]) -> dict[str, Any]:
                 for theta in network.params.values():
                     theta *= 1 - DECAY
                 optimizer.step()
-            for layer in dropouts:
-                layer.training = False
             reads.append(accuracy(network, x_test, labels_test))
-            for layer in dropouts:
-                layer.training = True
             if cell["contestant"] == "SET":
                 rewire_network(network, optimizer, fraction=ZETA, rng=rng)
                 _draw(network, rng)
@@ -145,7 +141,7 @@ def _same_samples(training: int, test: int) -> Data:
     return x[of_training], labels[of_training], x_test[of_test], labels_test[of_test]
 
 
-def _network(cell: dict[str, Any], rng: np.random.Generator) -> tuple[Sequential, list[Dropout]]:
+def _network(cell: dict[str, Any], rng: np.random.Generator) -> Sequential:
     sizes = cell["sizes"]
     if cell["contestant"] == "dense":
         network = mlp(sizes, rng=rng)
@@ -156,15 +152,14 @@ def _network(cell: dict[str, Any], rng: np.random.Generator) -> tuple[Sequential
     for theta in network.params.values():
         theta[:] = 0
     _draw(network, rng)
-    dropouts = [Dropout(rng) for _ in sizes[1:-1]]
     layers: list[Layer] = []
     for layer in network.layers:
         layers.append(layer)
         if isinstance(layer, CSRLinear):
             layer.threads = 1
         elif isinstance(layer, Activation):
-            layers.append(dropouts[len(layers) // 3])
-    return Sequential(layers), dropouts
+            layers.append(Dropout(rng))
+    return Sequential(layers)
 
 
 def _draw(network: Sequential, rng: np.random.Generator) -> None:
