@@ -71,6 +71,12 @@ def test_by_hand_down_a_parabola():
     np.testing.assert_array_equal(plain, [8, 6, 4.5, 3.375])
 
 
+def test_published_first_steps():
+    # tensorflow.org, tf.keras.optimizers.SGD, "Usage": θ²/2 from 1 with η = 0.1 and β = 0.9.
+    path = descend(1.0, 2, learning_rate=0.1, beta=0.9)
+    np.testing.assert_allclose(-np.diff(path), [0.1, 0.18], rtol=1e-12)
+
+
 @both_kinds
 def test_by_hand_with_decay_on_the_weight_and_none_on_the_bias(nesterov):
     layer = Linear(np.array([[2.0]]), np.array([4.0]))

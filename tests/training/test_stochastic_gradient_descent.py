@@ -80,6 +80,14 @@ def test_by_hand_a_linear_layer_with_and_without_decay():
         np.testing.assert_array_equal(layer.grads["weight"], [[1.0, 4.0]])  # read, not changed
 
 
+def test_published_single_step():
+    # keras/src/optimizers/sgd_test.py, test_single_step.
+    model = SimpleNamespace(params={"theta": np.array([1.0, 2, 3, 4])}, grads={})
+    model.grads["theta"] = np.array([1.0, 6, 7, 2])
+    StochasticGradientDescent(model, learning_rate=0.5).step()
+    np.testing.assert_array_equal(model.params["theta"], [0.5, -1.0, -0.5, 3.0])
+
+
 @given(st.floats(0.1, 10), st.floats(0.01, 0.3), st.integers(0, 20))
 def test_closed_form_on_a_quadratic(curvature, learning_rate, steps):
     network = one_parameter(3.0)
